@@ -1,0 +1,201 @@
+"""The POSIX ``sh`` script around a job's commands: claim, environment, log, result.
+
+:func:`render` is pure. The script needs only ``sh``, ``mkdir`` and ``mv`` on the target
+(``mkfifo`` and Python when there are secrets to blot out; bash for setup lines).
+
+What it does, in this order: claims the attempt by an atomic ``mkdir`` before any user code runs
+(a second claimant ends at once with :data:`CLAIMED`), records who runs it in ``started``, runs
+the members with their output in ``log``, and writes the exit code to ``rc`` by a rename, so
+that a reader sees the whole number or nothing.
+
+The attempt's number comes from the environment of Runyard's own submission
+(:data:`CLAIM`). Started by hand, without it, the script runs as an attempt of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runyard.shell import quote
+
+CLAIMED = 113
+"""Exit code of a second claimant of the same attempt."""
+NO_FOLDER = 112
+"""Exit code when the attempt's folder cannot be made."""
+
+ATTEMPTS = "attempts"
+CLAIM = "RUNYARD_CLAIM"
+"""Variable with the attempt's number that Runyard's own submission sets."""
+GROUP_GRACE = 10
+"""Seconds between the gentle and the final stop of a group's other members."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """One command of the script.
+
+    Args:
+        name: Folder of its log within the attempt, or empty for a job with one member.
+        argv: The command.
+        env: Variables to export, before the secrets.
+        secrets: Names of its variables in the secrets file.
+        setup: Lines of bash to run before the command, in the same shell.
+        workdir: Folder to run in.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    secrets: tuple[str, ...]
+    setup: str
+    workdir: str
+
+
+def render(
+    *,
+    title: str,
+    folder: str,
+    members: tuple[Member, ...],
+    facts: Mapping[str, str],
+    macros: Mapping[str, str] | None = None,
+    redactor: tuple[str, ...] = (),
+    forward_signals: bool = False,
+    header: str = "",
+) -> str:
+    """Return the script of a job.
+
+    Args:
+        title: What it is, for the comment at its top.
+        folder: The job's folder on the target, absolute.
+        members: The commands; several run side by side as a group, and when one fails the
+            others are stopped.
+        facts: ``RUNYARD_*`` variables every member sees.
+        macros: Placeholders in arguments and environment, with raw shell text for each.
+        redactor: Command that copies its input, blotting out secrets; it gets the secrets
+            file as its last argument. Used when a member has secrets.
+        forward_signals: Pass SIGTERM on to the members (where the scheduler signals only this shell).
+        header: Lines right below ``#!/bin/sh`` (``#SBATCH`` …).
+    """
+    macros = macros or {}
+    lines = ["#!/bin/sh"]
+    if header:
+        lines.append(header.rstrip("\n"))
+    lines += [
+        f"# {title.replace(chr(10), ' ')}",
+        "# Written by Runyard. Starting it by hand runs the job once more, as an attempt of its own.",
+        "set -u",
+        "mask=$(umask); umask 077",
+        f"job={quote(folder)}",
+        f"claim=${{{CLAIM}:-}}; attempt=${{claim:-manual-$$}}; unset {CLAIM}",
+        f'A="$job/{ATTEMPTS}/$attempt"',
+        'mkdir "$A" 2>/dev/null || {',
+        f'  [ -n "$claim" ] && [ -d "$A" ] && exit {CLAIMED}',
+        '  mkdir -p "$A" || { echo "runyard: cannot make $A (disk full? no permission?)" >&2; '
+        + f"exit {NO_FOLDER}; }}",
+        "}",
+        f'mkdir "$A/output" || exit {NO_FOLDER}',
+        "stat=; boot=; host=",
+        "{ IFS= read -r stat < /proc/$$/stat; IFS= read -r boot < /proc/sys/kernel/random/boot_id;"
+        + " IFS= read -r host < /proc/sys/kernel/hostname; } 2>/dev/null",
+        '[ -n "$host" ] || host=$(uname -n)',
+        'printf \'pid=%s\\nhost=%s\\nboot=%s\\nstat=%s\\nend\\n\' "$$" "$host" "$boot" "$stat" > "$A/started"',
+        'export RUNYARD_ATTEMPT="$attempt" RUNYARD_JOB_DIR="$job" RUNYARD_OUTPUT_DIR="$A/output"',
+        *_exports(facts, macros),
+    ]
+    hidden = any(m.secrets for m in members)
+    if hidden:
+        lines.append("secrets=${RUNYARD_SECRETS_FILE:-$job/.secrets}; unset RUNYARD_SECRETS_FILE")
+    for i, member in enumerate(members):
+        lines += _member(i, member, macros, redactor if hidden else ())
+    lines += _supervise(len(members), forward_signals)
+    return "\n".join(lines) + "\n"
+
+
+def _exports(env: Mapping[str, str], macros: Mapping[str, str]) -> list[str]:
+    return [f"export {name}={quote(value, macros)}" for name, value in env.items()]
+
+
+def _member(index: int, member: Member, macros: Mapping[str, str], redactor: tuple[str, ...]) -> list[str]:
+    log = '"$A"' if not member.name else f'"$A"/{quote(member.name)}'
+    command = " ".join(quote(word, macros) for word in member.argv)
+    body = [
+        "trap - TERM INT HUP; umask $mask",
+        f"cd {quote(member.workdir)} || exit 111",
+        *_exports(member.env, macros),
+    ]
+    if member.secrets:
+        body += [
+            '[ -r "$secrets" ] || { echo "runyard: the secrets file is gone: $secrets" >&2; exit 110; }',
+            '. "$secrets"',
+        ]
+    if member.setup.strip():
+        # Bash, because people write setup lines for the shell they type in; exec keeps one process.
+        lines_then_command = member.setup.rstrip("\n") + '\nexec "$@"'
+        body.append(f"exec bash -c {quote(lines_then_command)} bash {command}")
+    else:
+        body.append(f"exec {command}")
+    lines = [f"run_{index}() {{"]
+    if member.name:
+        lines.append(f"  mkdir {log} || return {NO_FOLDER}")
+    if redactor:
+        filter_ = " ".join(quote(w) for w in redactor)
+        lines += [
+            f"  mkfifo {log}/.pipe || return {NO_FOLDER}",
+            f"  (trap '' TERM INT HUP; exec {filter_} \"$secrets\" < {log}/.pipe > {log}/log 2>&1) & filter=$!",
+            f"  exec 3> {log}/.pipe; rm -f {log}/.pipe",
+            "  (",
+            *(f"    {line}" for line in body),
+            "  ) >&3 2>&1 3>&- <&0 & pid=$!",
+            "  exec 3>&-",
+            "  collect",
+            "  wait $filter",
+        ]
+    else:
+        lines += ["  (", *(f"    {line}" for line in body), f"  ) > {log}/log 2>&1 <&0 & pid=$!", "  collect"]
+    if member.name:
+        lines.append(f"  printf '%s\\n' $rc > {log}/.rc && mv {log}/.rc {log}/rc")
+    lines += ["  return $rc", "}"]
+    return lines
+
+
+# This shell outlives SIGTERM, to write the result. It ignores it rather than trap it: where a child ends while a
+# trapped signal interrupts `wait`, bash forgets the child's status. To pass a signal on, it must trap it, once.
+_COLLECT = 'collect() { caught=; wait $pid; rc=$?; [ -z "$caught" ] || { wait $pid; rc=$?; }; }'
+_IGNORE = "trap '' TERM INT HUP"
+
+
+def _supervise(count: int, forward: bool) -> list[str]:
+    lines = [_COLLECT, "pid=; rc=0"]
+    if forward:
+        target = "$pid" if count == 1 else "0"
+        lines += [f"pass_on() {{ {_IGNORE}; caught=1; kill -TERM {target} 2>/dev/null; }}", "trap pass_on TERM INT HUP"]
+    else:
+        lines.append(_IGNORE)
+    lines += ["run_0", "rc=$?"] if count == 1 else _group(count)
+    lines += ['printf \'%s\\n\' $rc > "$A/.rc" && mv "$A/.rc" "$A/rc"', "exit $rc"]
+    return lines
+
+
+def _group(count: int) -> list[str]:
+    # The first member that fails leaves its code in .first and stops the others: the whole process group gently,
+    # after a grace period for good. The shells in between ignore SIGTERM and go on.
+    lines = [
+        "fail() {",
+        '  (set -C; printf \'%s\\n\' "$1" > "$A/.first") 2>/dev/null || return 0',
+        "  kill -TERM 0",
+        "  (",
+        "    i=0",
+        f"    while [ $i -lt {GROUP_GRACE} ]; do sleep 1; i=$((i+1)); done",
+        '    cp "$A/.first" "$A/.rc" && mv "$A/.rc" "$A/rc"; kill -KILL 0',
+        "  ) & printf '%s\\n' $! > \"$A/.watchdog\"",
+        "}",
+    ]
+    for i in range(count):
+        lines.append(f"( {_IGNORE}; run_{i}; rc=$?; [ $rc -eq 0 ] || fail $rc; exit $rc ) & pid_{i}=$!")
+    lines += [f"pid=$pid_{i}; collect" for i in range(count)]
+    lines += [
+        'rc=0; [ ! -f "$A/.first" ] || read -r rc < "$A/.first"',
+        '[ ! -f "$A/.watchdog" ] || { read -r pid < "$A/.watchdog"; kill -KILL $pid 2>/dev/null; }',
+    ]
+    return lines

@@ -1,0 +1,35 @@
+"""``runyard code gc``."""
+
+from __future__ import annotations
+
+import click
+
+from runyard.cli.code import SUMMARIES
+from runyard.cli.output import count, say
+from runyard.cli.refs import open_store
+from runyard.engine import clean
+from runyard.errors import ConfigError
+from runyard.executors.duration import seconds
+from runyard.snapshots.sizes import format_size, parse_size
+
+
+@click.command("gc", short_help=SUMMARIES["gc"])
+@click.option("--older-than", metavar="AGE", help="Remove what was not used for so long (14d, 36h).")
+@click.option("--max-size", metavar="SIZE", help="Keep at most so much (10GB); what was used last stays.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+def command(older_than: str | None, max_size: str | None, dry_run: bool) -> None:
+    """Clean stored code. Code of unfinished jobs is never touched.
+
+    Without options, only what no snapshot needs any more is removed. The records, logs and outputs of experiments
+    stay; their code trees go with their code.
+    """
+    if older_than is not None and older_than.strip().isdigit():
+        raise ConfigError(f"--older-than {older_than} has no unit", hint=f"write {older_than}d for days")
+    age = seconds(older_than, "--older-than") if older_than is not None else None
+    with open_store() as db:
+        done = clean.clean(db, older_than=age, max_size=parse_size(max_size, name="--max-size"), dry_run=dry_run)
+    verb = "would remove" if dry_run else "removed"
+    say(
+        f"{verb} {count(len(done.snapshots), 'snapshot')} and {count(len(done.trees), 'code tree')}, "
+        f"{format_size(done.bytes)}; {format_size(done.kept_bytes)} kept"
+    )

@@ -1,0 +1,41 @@
+"""``runyard code ls``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+
+import click
+
+from runyard.cli.code import SUMMARIES
+from runyard.cli.output import age, count, emit, emit_json, say
+from runyard.cli.refs import open_store
+from runyard.engine import clean
+from runyard.snapshots.gc import store_bytes
+from runyard.snapshots.sizes import format_size
+from runyard.terminal import has_colour, table
+
+
+@click.command("ls", short_help=SUMMARIES["ls"])
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(as_json: bool) -> None:
+    """List stored code, the one used last first: how large, and which experiments ran with it."""
+    with open_store() as db:
+        found, taken = clean.stored(db), store_bytes(db.home)
+    if as_json:
+        emit_json({"disk_bytes": taken, "code": [dataclasses.asdict(c) for c in found]})
+        return
+    now = time.time()
+    rows = [
+        (c.hash[:12], str(c.files), format_size(c.bytes), age(now - c.used), _users(c), c.root or "-") for c in found
+    ]
+    if rows:
+        emit(table(("CODE", "FILES", "SIZE", "USED", "BY", "FROM"), rows, has_colour(sys.stdout), {}))
+    say(f"{count(len(rows), 'snapshot')}, {format_size(taken)} on disk (equal contents are stored once)")
+
+
+def _users(code: clean.StoredCode) -> str:
+    users = code.experiments
+    text = ", ".join(users[:2]) + (f" and {len(users) - 2} more" if len(users) > 2 else "") if users else "-"
+    return f"{text} (running)" if code.live else text

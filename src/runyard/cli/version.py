@@ -1,0 +1,15 @@
+"""``runyard version``."""
+
+from __future__ import annotations
+
+import click
+
+import runyard
+from runyard.cli.main import SUMMARIES
+from runyard.cli.output import emit
+
+
+@click.command("version", help=SUMMARIES["version"])
+def command() -> None:
+    """Print the version."""
+    emit(f"runyard {runyard.__version__}")

@@ -1,0 +1,37 @@
+"""Plans, submits and reconciles.
+
+*Down* (``launch``): ``plan`` makes jobs and requests, ``record`` stores the intent, and a
+``controller`` process drives. *Back* (``driver``): observe, advance, release, submit. ``follow``,
+``report`` and ``logs`` show it; ``replay`` reads it back to launch it again.
+
+The modules are loaded when they are first used, so that a program which only describes an
+experiment does not pay for running one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runyard.engine import clean as clean
+    from runyard.engine import controller as controller
+    from runyard.engine import direct as direct
+    from runyard.engine import follow as follow
+    from runyard.engine import launch as launch
+    from runyard.engine import logs as logs
+    from runyard.engine import notebook as notebook
+    from runyard.engine import plan as plan
+    from runyard.engine import record as record
+    from runyard.engine import replay as replay
+    from runyard.engine import report as report
+
+_MODULES = frozenset(
+    ["clean", "controller", "direct", "follow", "launch", "logs", "notebook", "plan", "record", "replay", "report"]
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

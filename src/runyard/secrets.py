@@ -1,0 +1,103 @@
+"""Values that must never show: how they are recognised, named and blotted out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from runyard.errors import ConfigError
+
+MASK = "***"
+SHORTEST_SEARCHED = 6
+"""Values shorter than this are not searched for in text: they would match by chance."""
+
+_MARKS = frozenset({"KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL"})
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A value taken from the launching environment at submit time, and never stored.
+
+    Args:
+        name: The environment variable that holds it where the launch happens.
+
+    Example:
+        >>> executor_env = {"WANDB_API_KEY": Secret("WANDB_API_KEY")}
+        >>> repr(executor_env["WANDB_API_KEY"])
+        "Secret('WANDB_API_KEY')"
+    """
+
+    name: str
+
+    def __repr__(self) -> str:
+        return f"Secret({self.name!r})"
+
+    def resolve(self) -> str:
+        """Return the value.
+
+        Raises:
+            ConfigError: when the variable is not set.
+        """
+        try:
+            return os.environ[self.name]
+        except KeyError:
+            raise ConfigError(
+                f"the secret {self.name} is not set in this environment",
+                hint=f"export {self.name}=… before launching",
+            ) from None
+
+
+def looks_secret(name: str) -> bool:
+    """Say whether a variable's name sounds like a secret.
+
+    A word between underscores must be one of KEY, TOKEN, SECRET, PASSWORD, CREDENTIAL.
+
+    Example:
+        >>> looks_secret("HF_TOKEN"), looks_secret("TOKENIZERS_PARALLELISM"), looks_secret("MAX_TOKENS")
+        (True, False, False)
+    """
+    return not _MARKS.isdisjoint(name.upper().split("_"))
+
+
+def split_env(env: Mapping[str, str | Secret]) -> tuple[dict[str, str], dict[str, str | Secret]]:
+    """Split an environment into what may be shown and what is secret."""
+    shown: dict[str, str] = {}
+    hidden: dict[str, str | Secret] = {}
+    for name, value in env.items():
+        if isinstance(value, Secret) or looks_secret(name):
+            hidden[name] = value
+        else:
+            shown[name] = value
+    return shown, hidden
+
+
+def resolve(hidden: Mapping[str, str | Secret]) -> dict[str, str]:
+    """Return the values of secrets by variable name.
+
+    Raises:
+        ConfigError: when one is not set, or was recorded as ``***`` and is not set here.
+    """
+    out = {}
+    for name, value in hidden.items():
+        if isinstance(value, Secret):
+            out[name] = value.resolve()
+        elif value == MASK:
+            out[name] = Secret(name).resolve()
+        else:
+            out[name] = str(value)
+    return out
+
+
+def redact(text: str, values: Iterable[str]) -> str:
+    """Return ``text`` with every secret value of at least six characters replaced by ``***``.
+
+    Example:
+        >>> redact("login with hf_abcdef", ["hf_abcdef"])
+        'login with ***'
+    """
+    found = sorted({v for v in values if len(v) >= SHORTEST_SEARCHED and v in text}, key=len, reverse=True)
+    if not found:
+        return text
+    return re.sub("|".join(map(re.escape, found)), MASK, text)

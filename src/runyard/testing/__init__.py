@@ -1,0 +1,1 @@
+"""What plug-ins need to test themselves: the conformance suite that every backend passes."""

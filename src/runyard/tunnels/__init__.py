@@ -1,0 +1,41 @@
+"""Tunnels: how to reach the machine that submits. Names load when they are first used; nothing here connects."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runyard.tunnels.base import Answer as Answer
+    from runyard.tunnels.base import RawAnswer as RawAnswer
+    from runyard.tunnels.base import Result as Result
+    from runyard.tunnels.base import Shell as Shell
+    from runyard.tunnels.base import Tunnel as Tunnel
+    from runyard.tunnels.failures import CommandFailed as CommandFailed
+    from runyard.tunnels.failures import Interrupted as Interrupted
+    from runyard.tunnels.failures import TimedOut as TimedOut
+    from runyard.tunnels.local import LocalTunnel as LocalTunnel
+    from runyard.tunnels.ssh import SSHTunnel as SSHTunnel
+
+_WHERE = {
+    "Answer": "base",
+    "CommandFailed": "failures",
+    "Interrupted": "failures",
+    "LocalTunnel": "local",
+    "RawAnswer": "base",
+    "Result": "base",
+    "SSHTunnel": "ssh",
+    "Shell": "base",
+    "TimedOut": "failures",
+    "Tunnel": "base",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

@@ -1,0 +1,40 @@
+#!/bin/sh
+# a rm -rf /
+# Written by Runyard. Starting it by hand runs the job once more, as an attempt of its own.
+set -u
+mask=$(umask); umask 077
+job='/home/it'"'"'s me/$(x)'
+claim=${RUNYARD_CLAIM:-}; attempt=${claim:-manual-$$}; unset RUNYARD_CLAIM
+A="$job/attempts/$attempt"
+mkdir "$A" 2>/dev/null || {
+  [ -n "$claim" ] && [ -d "$A" ] && exit 113
+  mkdir -p "$A" || { echo "runyard: cannot make $A (disk full? no permission?)" >&2; exit 112; }
+}
+mkdir "$A/output" || exit 112
+stat=; boot=; host=
+{ IFS= read -r stat < /proc/$$/stat; IFS= read -r boot < /proc/sys/kernel/random/boot_id; IFS= read -r host < /proc/sys/kernel/hostname; } 2>/dev/null
+[ -n "$host" ] || host=$(uname -n)
+printf 'pid=%s\nhost=%s\nboot=%s\nstat=%s\nend\n' "$$" "$host" "$boot" "$stat" > "$A/started"
+export RUNYARD_ATTEMPT="$attempt" RUNYARD_JOB_DIR="$job" RUNYARD_OUTPUT_DIR="$A/output"
+export RUNYARD_EXPERIMENT_ID=digits_1
+export RUNYARD_TASK=train
+run_0() {
+  (
+    trap - TERM INT HUP; umask $mask
+    cd '/work/a b' || exit 111
+    export A='`x`'
+    export PATH="/venv/bin:$PATH"
+    export http_proxy=p
+    exec echo 'it'"'"'s' '$HOME' '' 'two
+lines' "$RUNYARD_TASK" http://"$MASTER":80
+  ) > "$A"/log 2>&1 <&0 & pid=$!
+  collect
+  return $rc
+}
+collect() { caught=; wait $pid; rc=$?; [ -z "$caught" ] || { wait $pid; rc=$?; }; }
+pid=; rc=0
+trap '' TERM INT HUP
+run_0
+rc=$?
+printf '%s\n' $rc > "$A/.rc" && mv "$A/.rc" "$A/rc"
+exit $rc

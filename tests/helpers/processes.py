@@ -1,0 +1,92 @@
+"""Real processes for tests: started in a folder of their own, found, and always ended by their id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from runyard.states import JobState
+from runyard.store import records
+from runyard.store.db import Database
+
+
+def until(holds: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
+    """Wait until something holds, for a limited time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        time.sleep(0.02)
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return an environment whose records are in ``home``, and where nobody's settings show."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("RUNYARD_", "NEMORUN_"))}
+    return env | {"RUNYARD_HOME": str(home), "NO_COLOR": "1"} | more
+
+
+def start(script: Path, home: Path, *args: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Start a Python script in its own folder."""
+    given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(
+        [sys.executable, str(script), *args], cwd=script.parent, env=environment(home), **(given | options)
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that a test started, if it still runs."""
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def controllers(home: Path, experiment: str = "") -> list[int]:
+    """Return the controller processes for the experiments of a home folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = path.read_bytes().decode("utf-8", "replace").split("\0")
+            if words[1:2] == ["-c"] and words[4:5] == [str(home)] and words[5].startswith(experiment):
+                found.append(int(path.parent.name))
+    return found
+
+
+def kill(pid: int) -> None:
+    """Kill a process as a crash would."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    """Say whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def states(home: Path, id: str) -> dict[str, JobState]:
+    """Return the recorded states, without seeing to it that anybody drives the experiment."""
+    with Database(home) as db:
+        return {r.name: r.status.state for r in records.jobs(db, id)}
+
+
+def only(home: Path) -> str:
+    """Return the id of the only experiment of a home folder."""
+    with Database(home) as db:
+        (row,) = records.experiments(db)
+    return row.id
+
+
+def lines(path: Path) -> list[str]:
+    """Return the lines of a file, or none while it does not exist."""
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,1 @@
+"""Tunnels without a network."""
