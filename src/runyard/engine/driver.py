@@ -368,6 +368,10 @@ class Driver:
         if not changes:
             return
         at = time.time()
+        for change in changes:
+            # Before the end is written: nobody looks after a job that has ended, should we be killed in between.
+            if change.status.state.ended and self._jobs[change.name].secrets:
+                forget_secrets(self.db.home, self.id, change.name)
         records.apply(self.db, self.id, self.epoch, changes, at)
         for change in changes:
             self._follow_up(change)
@@ -398,8 +402,6 @@ class Driver:
         else:
             del self._jobs[name]
             self._wished.discard(name)
-            if tracked.secrets:
-                forget_secrets(self.db.home, self.id, name)
         if before != status.state:
             for dependent in self._dependents.get(name, ()):
                 self._offer(dependent)
