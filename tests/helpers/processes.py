@@ -47,14 +47,29 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def controllers(home: Path, experiment: str = "") -> list[int]:
-    """Return the controller processes for the experiments of a home folder."""
+    """Return the controller processes for the experiments of a home folder.
+
+    The child that a controller has forked for a job looks like its parent until it runs the job's shell. It is
+    left out: to kill it would be to kill the job.
+    """
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            words = path.read_bytes().decode("utf-8", "replace").split("\0")
-            if words[1:2] == ["-c"] and words[4:5] == [str(home)] and words[5].startswith(experiment):
-                found.append(int(path.parent.name))
+            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
+            words = _words(path)
+            if _drives(words, home, experiment) and not _drives(_words(path.parent / parent), home, experiment):
+                found.append(int(path.name))
     return found
+
+
+def _drives(words: list[str], home: Path, experiment: str) -> bool:
+    return words[1:2] == ["-c"] and words[4:5] == [str(home)] and words[5].startswith(experiment)
+
+
+def _words(process: Path) -> list[str]:
+    with suppress(OSError):
+        return (process / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    return []
 
 
 def kill(pid: int) -> None:
