@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from runyard import config
 from runyard.backends.base import (
     CODE,
-    CODE_FOLDER,
     JOB,
     PYTHON,
     RUNNER,
@@ -310,7 +309,6 @@ def _call_program(
         snapshot = code.snapshot
         # What the launch imports from the code on disk, the job imports from the snapshot of it.
         path = [within(p, snapshot) or p for p in path]
-        path = [f"{launch.home}/{launch.folder}/{CODE_FOLDER}/{code.tree}/{p}" if p[:1] != "/" else p for p in path]
         if main:
             inside = within(main, snapshot)
             if inside in {e.path for e in snapshot}:
@@ -322,7 +320,10 @@ def _call_program(
     files |= {
         f"{folder}{name}": data for name, data in task.files(main=main, path=path, argv=argv if main else ()).items()
     }
-    return Program("file", (PYTHON, "-u"), (f"{RUNNER}/pytask.py", f"{JOB}/{folder}call.json")), files
+    words = [f"{RUNNER}/pytask.py", f"{JOB}/{folder}call.json"]
+    if code.tree:
+        words.append(f"{CODE}/{code.tree}")  # where relative paths of the call begin
+    return Program("file", (PYTHON, "-u"), tuple(words)), files
 
 
 def _refuse_leaks(where: str, values: Mapping[str, str], texts: Iterable[str]) -> None:

@@ -10,20 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from runyard.errors import ConfigError
+from runyard.shell import Answer as Answer
 
 if TYPE_CHECKING:
     from runyard.tunnels.shells import PersistentShell
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and their total; a total of 0 is not known."""
-
-
-class Answer(NamedTuple):
-    """What a script on the target did, as text (bytes that are not UTF-8 are replaced)."""
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 class RawAnswer(NamedTuple):
