@@ -29,6 +29,7 @@ CLAIM = "RUNYARD_CLAIM"
 """Variable with the attempt's number that Runyard's own submission sets."""
 GROUP_GRACE = 10
 """Seconds between the gentle and the final stop of a group's other members."""
+STOP = "kill -TERM 0"
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,14 @@ def render(
     macros: Mapping[str, str] | None = None,
     redactor: tuple[str, ...] = (),
     forward_signals: bool = False,
+    told_to_end: bool = False,
     header: str = "",
     claim: tuple[str, ...] = (f"claim=${{{CLAIM}:-}}; unset {CLAIM}",),
     secrets: str = "${RUNYARD_SECRETS_FILE:-$job/.secrets}",
     marks: Mapping[str, str] | None = None,
     prelude: tuple[str, ...] = (),
     closing: tuple[str, ...] = (),
+    stop: str = STOP,
     grace: int = GROUP_GRACE,
 ) -> str:
     """Return the script of a job.
@@ -84,12 +87,15 @@ def render(
         redactor: Command that copies its input, blotting out secrets; it gets the secrets
             file as its last argument. Used when a member has secrets.
         forward_signals: Pass SIGTERM on to the members (where the scheduler signals only this shell).
+        told_to_end: Do not believe a success after SIGTERM: some schedulers' launchers end with 0 when their job was
+            killed.
         header: Lines right below ``#!/bin/sh`` (``#SBATCH`` …).
         claim: Lines that put the attempt's number into ``claim``, or nothing when a person submitted the script.
         secrets: Path of the secrets file, as text between double quotes.
         marks: Further lines of ``started``: name and raw shell text.
         prelude: Lines to run once, after the claim and before the members.
         closing: Lines to run after the members, before the result is written.
+        stop: Command that tells a group's other members to end, once one has failed.
         grace: Seconds between the gentle and the final stop of a group's other members.
     """
     macros = macros or {}
@@ -125,7 +131,7 @@ def render(
     lines += prelude
     for i, member in enumerate(members):
         lines += _member(i, member, macros, redactor if hidden else ())
-    lines += _supervise(len(members), forward_signals, closing, grace)
+    lines += _supervise(len(members), forward_signals, told_to_end, closing, stop, grace)
     return "\n".join(lines) + "\n"
 
 
@@ -188,25 +194,31 @@ _COLLECT = 'collect() { caught=; wait $pid; rc=$?; [ -z "$caught" ] || { wait $p
 _IGNORE = "trap '' TERM INT HUP"
 
 
-def _supervise(count: int, forward: bool, closing: tuple[str, ...], grace: int) -> list[str]:
+def _supervise(
+    count: int, forward: bool, told: bool, closing: tuple[str, ...], stop: str, grace: int
+) -> list[str]:
     lines = [_COLLECT, "pid=; rc=0"]
     if forward:
         target = "$pid" if count == 1 else "0"
         lines += [f"pass_on() {{ {_IGNORE}; caught=1; kill -TERM {target} 2>/dev/null; }}", "trap pass_on TERM INT HUP"]
+    elif told:
+        lines.append("told=; trap 'caught=1; told=1' TERM; trap '' INT HUP")
     else:
         lines.append(_IGNORE)
-    lines += ["run_0", "rc=$?"] if count == 1 else _group(count, grace)
+    lines += ["run_0", "rc=$?"] if count == 1 else _group(count, stop, grace)
+    if told:
+        lines.append('[ $rc -ne 0 ] || [ -z "$told" ] || rc=143')
     lines += [*closing, 'printf \'%s\\n\' $rc > "$A/.rc" && mv "$A/.rc" "$A/rc"', "exit $rc"]
     return lines
 
 
-def _group(count: int, grace: int) -> list[str]:
+def _group(count: int, stop: str, grace: int) -> list[str]:
     # The first member that fails leaves its code in .first and stops the others: the whole process group gently,
     # after a grace period for good. The shells in between ignore SIGTERM and go on.
     lines = [
         "fail() {",
         '  (set -C; printf \'%s\\n\' "$1" > "$A/.first") 2>/dev/null || return 0',
-        "  kill -TERM 0",
+        f"  {stop}",
         "  (",
         "    i=0",
         f"    while [ $i -lt {grace} ]; do sleep 1; i=$((i+1)); done",

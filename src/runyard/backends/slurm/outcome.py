@@ -62,8 +62,6 @@ def judge(seen: Seen | None, left: Left | None, job: str) -> Observation:
     if state == "COMPLETED":
         return Observation(JobState.SUCCEEDED, 0, started=started or seen.start, ended=ended, **common)  # type: ignore[arg-type]
     if state == "CANCELLED":
-        if mine and mine.code == 0:
-            return _left_behind(mine, where, state, seen.restarts)
         reason = "a dependency can never be satisfied" if seen.reason == NEVER else "cancelled in Slurm"
         return Observation(JobState.CANCELLED, exit_code or None, reason, started=started, ended=ended, **common)  # type: ignore[arg-type]
     if state == "FAILED":

@@ -37,6 +37,9 @@ _OWN_ARRAY = ('[ -z "$claim" ] || claim=$claim.${SLURM_ARRAY_TASK_ID:-0}',)
 _MARKS = {"slurm": "$me", "at": "$(date +%s)"}
 _CLOSING = ('date +%s > "$A/ended"',)
 
+# Signals all steps, not the batch script. srun itself, told to end, would kill its step at once.
+_STOP = 'scancel --signal=TERM "$SLURM_JOB_ID" 2>/dev/null || kill -TERM 0'
+
 HEAD = "runyard_head"
 _HEAD_LINE = f'{HEAD}=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1); export {HEAD}'
 
@@ -131,6 +134,8 @@ def batch_script(job: Job, members: list[SlurmExecutor], place: Place) -> str:
         marks=_MARKS,
         prelude=tuple(prelude),
         closing=tuple(closing),
+        told_to_end=True,
+        stop=_STOP,
         grace=lead.wait_time_for_group_job,
     )
     return text.replace('"\1folder\1"', in_shell(place.job), 1)
