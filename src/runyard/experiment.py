@@ -251,7 +251,7 @@ class Experiment:
             self._say("\n" + engine.report.status_table(db, self.id, terminal.has_colour(sys.stderr)))
         if self.enable_goodbye_message and len(jobs) > 1:
             self._say("\n" + self._commands(results))
-        failure = engine.report.failure(results, shown=tail)
+        failure = engine.report.failure(db, results, shown=tail)
         if failure and raise_on_failure:
             raise failure
         return {r.name: r for r in results}
@@ -339,7 +339,7 @@ class Experiment:
             except engine.follow.Detached:
                 return {r.name: r for r in engine.report.results(db, self.id)}
             results = engine.report.results(db, self.id)
-            failure = engine.report.failure(results)
+            failure = engine.report.failure(db, results)
             if failure and raise_on_failure:
                 raise failure
             return {r.name: r for r in results}
@@ -355,7 +355,8 @@ class Experiment:
             rows = store.records.jobs(db, self.id)
             (name,) = engine.follow.names_of(rows, [job_id])
             row = next(r for r in rows if r.name == name)
-            for stream, line in engine.logs.search(engine.plan.Job.from_json(row.spec).local_dir, regex):
+            found = engine.logs.reader(db, row)
+            for stream, line in engine.logs.search(found, regex) if found else ():
                 member = engine.logs.member_of(stream)
                 self._print(f"{member} | {line}" if member else line)
 

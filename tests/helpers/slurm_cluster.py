@@ -264,7 +264,7 @@ class Cluster:
         until(listens, f"{name} listens")
 
     def _boot(self, name: str) -> None:
-        before = ()
+        before: tuple[str, ...] = ()
         if self.own_hostnames:
             script = f'hostname "$0" && mount --bind {self.folder}/hosts /etc/hosts && exec "$@"'
             before = (_tool("unshare"), "--uts", "--mount", "/bin/sh", "-c", script, name)

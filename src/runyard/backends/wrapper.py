@@ -194,9 +194,7 @@ _COLLECT = 'collect() { caught=; wait $pid; rc=$?; [ -z "$caught" ] || { wait $p
 _IGNORE = "trap '' TERM INT HUP"
 
 
-def _supervise(
-    count: int, forward: bool, told: bool, closing: tuple[str, ...], stop: str, grace: int
-) -> list[str]:
+def _supervise(count: int, forward: bool, told: bool, closing: tuple[str, ...], stop: str, grace: int) -> list[str]:
     lines = [_COLLECT, "pid=; rc=0"]
     if forward:
         target = "$pid" if count == 1 else "0"

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runyard.backends.base import Backend, Request
+from runyard.backends.registry import backend_class
 from runyard.engine import code, record
 from runyard.engine import controller as controllers
 from runyard.engine.code import CodeTaker, Pinned
@@ -99,6 +101,8 @@ def launch(
         shipped = taker.snapshots()
         for line in code.lines(shipped):
             say(line)
+        for line in prepare(home, jobs):
+            say(line)
         facts = {**facts, "code": code.facts(shipped)} if shipped else facts
         secrets = {value for planned in jobs for value in planned.secrets.values()}
         record.record(db, where, jobs, record.facts_of_launch(where, secrets, **facts), code.records(shipped))
@@ -110,6 +114,26 @@ def launch(
     layout.sweep(home, str(Path(folder).parent), {id})
     controller.release()
     return db, id, jobs, controller
+
+
+def prepare(home: Path, jobs: Sequence[PlannedJob]) -> list[str]:
+    """Let each backend look at the requests of a launch before it is recorded.
+
+    Returns:
+        Lines to show.
+
+    Raises:
+        RunyardError: when a request can never run, or a cluster cannot be reached.
+    """
+    backends: dict[tuple[str, str], Backend] = {}
+    requests: dict[tuple[str, str], list[Request]] = {}
+    for planned in jobs:
+        backend_type = backend_class(planned.executor)
+        key = (planned.job.kind, backend_type.cluster(planned.executor))
+        if key not in backends:
+            backends[key] = backend_type.connect(planned.executor, str(home))
+        requests.setdefault(key, []).append(planned.request)
+    return [line for key, backend in backends.items() for line in backend.prepare(requests[key])]
 
 
 def preview(

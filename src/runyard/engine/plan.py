@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -125,13 +125,15 @@ class PlannedJob:
         files: Files of the job's folder, by relative path.
         secrets: Values for the secrets file, by variable.
         tail_logs: Stream its log while it runs.
+        executor: Where it runs, as the user gave it; of a group, the first member's.
     """
 
     job: Job
     request: Request
     files: Mapping[str, bytes]
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    tail_logs: bool = False
+    secrets: Mapping[str, str]
+    tail_logs: bool
+    executor: Executor
 
 
 def plan(entries: Sequence[Entry], launch: Launch, taker: CodeTaker | None = None) -> list[PlannedJob]:
@@ -208,7 +210,7 @@ def _plan_entry(entry: Entry, launch: Launch, taker: CodeTaker) -> PlannedJob:
     files |= {name: text.encode("utf-8", "surrogateescape") for name, text in request.files.items()}
     files["attempts/"] = b""
     files[JOB_FILE] = json.dumps({"job": job.to_json(), "request": request.to_json(), "tasks": records}).encode()
-    return PlannedJob(job, request, files, secrets, entry.tail_logs)
+    return PlannedJob(job, request, files, secrets, entry.tail_logs, lead)
 
 
 def _members(entry: Entry) -> Iterable[tuple[str, Task, Executor]]:
