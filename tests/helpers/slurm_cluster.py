@@ -277,7 +277,8 @@ class Cluster:
             states = self.command("sinfo", "-h", "-N", "-p", "main", "-n", ",".join(names), "-o", "%T").stdout.split()
             return len(states) == len(names) and set(states) <= set(wanted)
 
-        until(usable, f"{', '.join(names)} can be used")
+        # A job on several nodes, of which one was killed, takes long to end on the others.
+        until(usable, f"{', '.join(names)} can be used", 60)
 
 
 def start(
@@ -312,6 +313,7 @@ def start(
 def running(**options: Any) -> Iterator[Cluster]:
     """Start a cluster in a folder of its own, and leave nothing behind."""
     folder = Path(tempfile.mkdtemp(prefix="ryl-"))
+    folder.chmod(0o755)  # other accounts are clients too
     try:
         cluster = start(folder, **options)
         try:

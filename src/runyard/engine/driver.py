@@ -33,6 +33,8 @@ TIME_LIMIT = "time limit"
 
 _LOOK_SECONDS = 0.2
 """How often other processes' wishes (cancel) are looked for."""
+_LONGEST_PAUSE = 30.0
+"""Seconds between attempts to ask a backend that cannot be asked, at most."""
 _ASK_AGAIN_SECONDS = 5.0
 """How often a backend is reminded of a job it was to end."""
 
@@ -77,6 +79,7 @@ class Driver:
         self._unsubmitted: dict[str, None] = {}
         self._next_poll: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
+        self._trouble: dict[str, tuple[int, str]] = {}
         self._beat = time.monotonic()
         self._version = -1
         for job_row in records.jobs(db, experiment_id):
@@ -225,8 +228,10 @@ class Driver:
             self._next_poll[key] = now + backend.features.poll_interval
             try:
                 seen = backend.observe(list(handles))
-            except BackendError:
+            except BackendError as e:
+                self._next_poll[key] = now + self._troubled(key, e, backend.features.poll_interval)
                 continue  # could not ask: nothing is known, nothing changes
+            self._trouble.pop(key, None)
             self._write([c for h, o in seen.items() if (c := self._change(handles[h], o)) is not None])
 
     def _change(self, name: str, seen: Observation) -> Change | None:
@@ -265,14 +270,24 @@ class Driver:
             tracked = [self._jobs[n] for n in names]
             try:
                 found = self._backends[key].find([(t.request, t.status.attempt) for t in tracked])
-            except BackendError:
-                self._not_before |= dict.fromkeys(names, now + 1.0)
+            except BackendError as e:
+                self._not_before |= dict.fromkeys(names, now + self._troubled(key, e, 1.0))
                 continue  # not knowing is no reason to submit again
             missing = [t for t in tracked if t.job.id not in found]
             self._write([self._submitted(id.name, handle) for id, handle in found.items()])
             unwanted = [t.job.id.name for t in missing if t.stop == CANCELLED]
             self._write([self._never_started(n) for n in unwanted])
             self._submit([t.job.id.name for t in missing if t.stop != CANCELLED])
+
+    def _troubled(self, key: str, error: BackendError, interval: float) -> float:
+        """Note what troubles a backend, and return the seconds to wait before it is asked again."""
+        count, said = self._trouble.get(key, (0, ""))
+        if str(error) != said:
+            leave_note(self._folder, f"{key}: {error}")
+        self._trouble[key] = (count + 1, str(error))
+        # A login that was refused stays so until the user does something; to repeat it fast may lock the account.
+        longest = _LONGEST_PAUSE if error.retryable else 10 * _LONGEST_PAUSE
+        return min(longest, max(interval, 1.0) * 2 ** min(count, 10)) if count else interval
 
     def _by_backend(self, names: Iterable[str]) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}
@@ -340,10 +355,18 @@ class Driver:
             requests = [self._jobs[n].request.at(self._jobs[n].status.attempt, self._jobs[n].secrets) for n in group]
             try:
                 results = self._backends[key].submit(requests)
-            except BackendError:
+            except BackendError as e:
                 # Whether any of them arrived is unknown; the next step asks with `find` before it submits again.
-                self._not_before |= dict.fromkeys(group, time.monotonic() + 1.0)
+                self._not_before |= dict.fromkeys(group, time.monotonic() + self._troubled(key, e, 1.0))
+                self._write(
+                    [
+                        Change(n, replace(self._jobs[n].status, reason=e.message), event=False)
+                        for n in group
+                        if self._jobs[n].status.reason != e.message
+                    ]
+                )
                 continue
+            self._trouble.pop(key, None)
             changes = []
             for name, result in zip(group, results, strict=True):
                 changes.append(self._submitted(name, result))

@@ -17,8 +17,7 @@ import pytest
 
 from runyard.errors import AuthError, HostKeyError, TunnelError
 from runyard.tunnels import Interrupted, SSHTunnel, TimedOut, connection, shells
-
-from .servers import Proxy, Server, User, command_of, descendants, free_port, running, until
+from ssh_servers import Proxy, Server, User, command_of, descendants, free_port, running, until
 
 
 @pytest.fixture(autouse=True)
