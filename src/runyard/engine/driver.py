@@ -232,12 +232,14 @@ class Driver:
                 self._next_poll[key] = now + self._troubled(key, e, backend.features.poll_interval)
                 continue  # could not ask: nothing is known, nothing changes
             self._trouble.pop(key, None)
-            self._write([c for h, o in seen.items() if (c := self._change(handles[h], o)) is not None])
+            adopted = self._adopted(key, [handles[h] for h, o in seen.items() if o.state is None])
+            self._write(adopted)
+            others = {c.name for c in adopted}
+            changes = [self._change(handles[h], o) for h, o in seen.items() if handles[h] not in others]
+            self._write([c for c in changes if c is not None])
 
     def _change(self, name: str, seen: Observation) -> Change | None:
         tracked = self._jobs[name]
-        if seen.state is None and tracked.handle and (other := self._adopted(tracked)):
-            return Change(name, replace(tracked.status, misses=0), handle=other, event=False)
         old, new = tracked.status, advance(tracked.status, seen)
         if new == old:
             return None
@@ -249,14 +251,20 @@ class Driver:
             return Change(name, again, handle=(), ended_attempt=new, stop="")
         return Change(name, new)
 
-    def _adopted(self, tracked: _Tracked) -> Handle | None:
-        """Return another submission of the same attempt, when that is the one that claimed it."""
-        with suppress(BackendError):
-            found = self._backends[tracked.backend].find([(tracked.request, tracked.status.attempt)])
-            other = found.get(tracked.job.id)
-            if other and other != tracked.handle:
-                return other
-        return None
+    def _adopted(self, key: str, names: Sequence[str]) -> list[Change]:
+        """Return changes to other submissions of the same attempts, where those are the ones that claimed them."""
+        mine = [self._jobs[n] for n in names]
+        if not mine:
+            return []
+        try:
+            found = self._backends[key].find([(t.request, t.status.attempt) for t in mine])
+        except BackendError:
+            return []
+        return [
+            Change(t.job.id.name, replace(t.status, misses=0), handle=other, event=False)
+            for t in mine
+            if (other := found.get(t.job.id)) and other != t.handle
+        ]
 
     # -- submitting ----------------------------------------------------------------------------
 

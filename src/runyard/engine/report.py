@@ -223,10 +223,14 @@ def cancel(db: Database, id: str, names: Sequence[str], wait_seconds: float = CA
             return mine
         if time.monotonic() > until:
             raise StoreError(
-                f"{', '.join(left)} of {id} did not end within {wait_seconds:g} s; they are still being ended",
+                f"{_some(left)} of {id} did not end within {wait_seconds:g} s; they are still being ended",
                 hint=f"look again with: runyard experiment status {id}",
             )
         time.sleep(0.05)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def counts_text(counts: Mapping[JobState, int]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from runyard import executors
 from runyard.backends import logfiles, wrapper
 from runyard.backends.base import Cursor, Features, Handle, Job, JobId, LogChunk, Request
-from runyard.backends.slurm import commands, delivery, failures, outcome, parse
+from runyard.backends.slurm import arrays, commands, delivery, failures, outcome, parse
 from runyard.backends.slurm.commands import Asked
 from runyard.backends.slurm.script import SCRIPT, Place, native_name, render
 from runyard.errors import (
@@ -58,6 +58,7 @@ class SlurmBackend:
         self._trees: set[tuple[str, str]] = set()
         self._delivered: set[str] = set()
         self._bad: dict[str, set[str]] = {}
+        self._largest = 0
 
     @classmethod
     def connect(cls, executor: Executor, home: str) -> Self:
@@ -176,10 +177,20 @@ class SlurmBackend:
 
     def _submit(self, root: str, requests: Sequence[Request]) -> list[Handle | SubmitError]:
         token = tokens.token_hex(8)
-        lines = [f"{i}|{r.folder}|{self._words(r)}\n" for i, r in enumerate(requests)]
-        members: list[tuple[str, bytes, int]] = [
-            (f".submit-{token}", "".join(lines).encode("utf-8", "surrogateescape"), 0o600)
-        ]
+        batches = arrays.batches(requests, token, self._largest_array(len(requests)))
+        lines: list[str] = []
+        members: list[tuple[str, bytes, int]] = []
+        for i, batch in enumerate(batches):
+            some = [requests[n] for n in batch.numbers]
+            if not batch.token:
+                lines.append(f"{i}|{some[0].folder}|{self._words(some[0])}\n")
+                continue
+            folder = f"{some[0].options['path'].rpartition('/')[0]}/{arrays.FOLDER}/{batch.token}"
+            members.append((folder, arrays.listing(some).encode("utf-8", "surrogateescape"), 0o600))
+            members.append((f"{folder}.sbatch", arrays.script(some, batch.token).encode(), 0o600))
+            words = self._words(some[0], batch.token)
+            lines.append(f"{i}|{arrays.experiment(some[0])}/{arrays.FOLDER}|{words}\n")
+        members.insert(0, (f".submit-{token}", "".join(lines).encode("utf-8", "surrogateescape"), 0o600))
         elsewhere = [r for r in requests if _is_elsewhere(r)]
         fresh = {r.options["path"].rpartition("/")[0] for r in elsewhere} - self._delivered
         members += delivery.files([r for r in elsewhere if r.folder not in self._delivered], fresh)
@@ -190,24 +201,38 @@ class SlurmBackend:
         if not arrived:
             raise _refused(answer, root, self.tunnel.name)
         self._delivered |= fresh | {r.folder for r in elsewhere}
-        out: list[Handle | SubmitError] = []
-        for i, request in enumerate(requests):
-            code, words = said.get(i, (124, "the script ended before"))
-            number = parse.job_number(words) if code == 0 else ""
-            if number:
-                out.append(self._handle(number, request.attempt, request.folder))
-                continue
-            error = failures.refusal(request.job.name, words, code, self.tunnel.name)
-            if isinstance(error, Unavailable):
-                raise error  # it may have been accepted: `find` tells
-            out.append(error)
-        return out
+        out: dict[int, Handle | SubmitError] = {}
+        for i, batch in enumerate(batches):
+            code, answered = said.get(i, (124, "the script ended before"))
+            number = parse.job_number(answered) if code == 0 else ""
+            for k, n in enumerate(batch.numbers):
+                request = requests[n]
+                if number:
+                    element = f"{number}_{k}" if batch.token else number
+                    out[n] = self._handle(element, request.attempt, request.folder)
+                    continue
+                error = failures.refusal(request.job.name, answered, code, self.tunnel.name)
+                if isinstance(error, Unavailable):
+                    raise error  # it may have been accepted: `find` tells
+                out[n] = error
+        return [out[n] for n in range(len(requests))]
 
-    def _words(self, request: Request) -> str:
-        """Return the submission command of one attempt, quoted for the shell."""
+    def _largest_array(self, count: int) -> int:
+        """Return how many elements an array may have; asked once, when there is something to put into one."""
+        if count < arrays.LEAST:
+            return arrays.LEAST
+        if not self._largest:
+            told = parse.marked(self._ask(commands.limits(), repeat=True).stdout, "%largest")
+            self._largest = max(2, int(told[0]) if told and told[0].isdigit() else 1000)
+        return self._largest
+
+    def _words(self, request: Request, token: str = "") -> str:
+        """Return the submission command of one attempt, or of an array that begins with it, quoted for the shell."""
         program, *rest = request.command
         more = ["--parsable"]
-        if request.attempt > 1:
+        if token:
+            more.append(f"--job-name={arrays.name(request, token)}")
+        elif request.attempt > 1:
             more.append(f"--job-name={_name(request, request.attempt)}")
         if bad := self._bad.get(request.folder):
             more.append("--exclude=" + ",".join(sorted({*request.options.get("exclude", ()), *bad})))
@@ -216,6 +241,9 @@ class SlurmBackend:
             own = [request.options["dependency"]] if "dependency" in request.options else []
             more.append("--dependency=" + ",".join([*own, *native]))
             rest = [w for w in rest if not w.startswith("--dependency=")]
+        if token:
+            options = [w for w in rest[:-1] if not w.startswith("--chdir=")]
+            return " ".join(quote(w) for w in (program, *more, *options, f"{token}.sbatch"))
         return " ".join(quote(w) for w in (program, *more, *rest, str(request.attempt)))
 
     def _bring_code(self, request: Request) -> None:
@@ -237,13 +265,15 @@ class SlurmBackend:
         by_name: dict[str, list[parse.Seen]] = {}
         for row in (*view.accounting.values(), *view.queue.values()):
             by_name.setdefault(row.name, []).append(row)
+        elements = _elements(view)
         out = {}
         for request, attempt in jobs:
             left = view.files.get(("-", request.folder))
             if left and left.attempt and left.owner:
                 out[request.job] = self._handle(left.owner, attempt, request.folder)
                 continue
-            rows = [r for r in by_name.get(_name(request, attempt), ()) if r.exit_code != wrapper.CLAIMED]
+            rows = [*by_name.get(_name(request, attempt), ()), *elements.get((request.folder, attempt), ())]
+            rows = [r for r in rows if r.exit_code != wrapper.CLAIMED]
             if rows:
                 out[request.job] = self._handle(rows[-1].job, attempt, request.folder)
         return out
@@ -270,7 +300,12 @@ class SlurmBackend:
         return out
 
     def _judge(self, view: parse.View, job: str, left: parse.Left | None) -> Observation:
-        row = view.queue.get(job) or view.accounting.get(job)
+        row = view.queue.get(job)
+        if row is None and (told := view.accounting.get(job)) and not outcome.is_under_way(told):
+            row = told  # the accounting lags behind: that it shows a job which the queue does not is no news
+        if row is None and "_" in job and (whole := view.queue.get(job.partition("_")[0])):
+            # An array of which nothing had started is shown as one job once it was cancelled.
+            row = None if (left and left.attempt) or outcome.is_under_way(whole) else whole
         if row is None:
             rows = {**view.accounting, **view.queue}
             if elements := [r for j, r in rows.items() if j.startswith(f"{job}_")]:
@@ -298,7 +333,7 @@ class SlurmBackend:
                 out[handle] = CancelError(f"{handle.id} runs on {handle.cluster}", hint="cancel it there")
         if not mine:
             return out
-        answer = self._ask(commands.cancel([_asked(h).job for h in mine]), repeat=True)
+        answer = self._ask(commands.cancel(arrays.collapsed([_asked(h).job for h in mine])), repeat=True)
         said = answer.stderr.lower()
         if "denied" in said:
             for handle in mine:
@@ -364,6 +399,19 @@ def _unavailable(error: TunnelError) -> Unavailable:
 def _refused(answer: Answer, root: str, machine: str) -> Unavailable:
     said = answer.stderr.strip() or answer.stdout.strip()
     return Unavailable(f"{machine}: {root} could not be written: {said}", hint="check job_dir, its quota and its space")
+
+
+def _elements(view: parse.View) -> dict[tuple[str, int], list[parse.Seen]]:
+    """Return the elements of arrays that Slurm knows, by the job's folder and attempt."""
+    lists = {token: lines for (token, _), lines in view.arrays.items()}
+    out: dict[tuple[str, int], list[parse.Seen]] = {}
+    for row in (*view.accounting.values(), *view.queue.values()):
+        lines = lists.get(arrays.token_of(row.name), [])
+        number = row.job.rpartition("_")[2]
+        if number.isdigit() and int(number) < len(lines):
+            attempt, _, folder = lines[int(number)].partition(" ")
+            out.setdefault((folder, int(attempt)), []).append(row)
+    return out
 
 
 def _asked(handle: Handle) -> Asked:

@@ -29,8 +29,8 @@ ACCOUNTING = ("JobID", "State", "ExitCode", "Start", "End", "NodeList", "Reason"
 """Columns of ``sacct``; the name comes last, because it may hold the separator."""
 LIMIT = 1 << 20
 """Bytes of each log stream that one answer holds at most."""
-SECONDS = 60
-"""How long a command of Slurm may take."""
+SECONDS = 45
+"""How long a command of Slurm may take; they themselves try for a minute to reach a controller that is gone."""
 
 _HEAD = f"""LC_ALL=C; export LC_ALL
 limit() {{ if command -v timeout >/dev/null 2>&1; then timeout {SECONDS} "$@"; else "$@"; fi; }}
@@ -92,7 +92,7 @@ def observe(asked: Sequence[Asked]) -> str:
         + _list(asked)
         + _queue()
         + 'if [ $code -ne 0 ]; then echo "%failed $code"; exit 0; fi\n'
-        + "printf '%%queue\\n%s\\n' \"$queue\"\n"
+        + "echo %queue; printf '%s\\n' \"$queue\" | sed 's/ *$//'\n"
         + """missing=$({ printf '%s\\n' "$queue"; echo %list; printf '%s\\n' "$list"; } | awk '
 /^%list$/ {second=1; next}
 !second {id=$1; seen[id]=1; sub(/[_+].*/, "", id); seen[id]=1; next}
@@ -112,7 +112,7 @@ def find(asked: Sequence[Asked]) -> str:
         + _list(asked)
         + _queue()
         + 'if [ $code -ne 0 ]; then echo "%failed $code"; exit 0; fi\n'
-        + "printf '%%queue\\n%s\\n' \"$queue\"\n"
+        + "echo %queue; printf '%s\\n' \"$queue\" | sed 's/ *$//'\n"
         + "echo %accounting\n"
         + f"SLURM_TIME_FORMAT=%s limit sacct -n -P -X -S now-2days -o {','.join(ACCOUNTING)} 2>/dev/null\n"
         + "echo %files\n"
@@ -132,7 +132,10 @@ def arrays(folders: Iterable[str]) -> str:
     return (
         f"printf '%s\\n' {quote(lines)} | while read -r folder; do\n"
         '  here "$folder"\n'
-        '  for f in "$p"/.arrays/*; do [ -r "$f" ] && { echo "%array ${f##*/}|$folder"; cat "$f"; }; done\n'
+        '  for f in "$p"/.arrays/*; do\n'
+        "    case $f in *.sbatch | *.log) continue ;; esac\n"
+        '    [ -f "$f" ] && { echo "%array ${f##*/}|$folder"; cat "$f"; }\n'
+        "  done\n"
         "done\n"
     )
 
@@ -149,12 +152,20 @@ def submit(root: str, token: str) -> str:
         + 'mkdir -p "$root" && cd "$root" && tar -xzof - || { echo "%refused"; df -P "$root" 2>/dev/null; exit 1; }\n'
         + "echo %unpacked; umask $mask\n"
         + f"""while IFS='|' read -r index folder words; do
-  out=$(here "$folder"; cd "$p" && {{ [ -e {OUTPUT} ] || (umask 077; : > {OUTPUT}); }} && eval "limit $words" 2>&1
-  ); code=$?
+  out=$({{ here "$folder"; cd "$p" && {{ [ -e {OUTPUT} ] || (umask 077; : > {OUTPUT}); }} && eval "limit $words"
+  }} < /dev/null 2>&1); code=$?
   echo "%submitted $index $code"; printf '%s\\n' "$out"
 done < .submit-{token}
 rm -f .submit-{token}
 """
+    )
+
+
+def limits() -> str:
+    """Return the script that tells the largest job array: ``%largest N`` (one more than the largest index)."""
+    return (
+        _HEAD + "limit scontrol show config 2>/dev/null | "
+        "sed -n 's/^MaxArraySize[ ]*=[ ]*\\([0-9]*\\).*/%largest \\1/p'\ntrue\n"
     )
 
 

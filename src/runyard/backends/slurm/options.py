@@ -43,19 +43,36 @@ _FIELDS = (
     "network",
 )
 
+_INSTEAD = {
+    **dict.fromkeys(("job-name", "J"), "use job_name_prefix or job_details: Runyard knows its jobs by their names"),
+    **dict.fromkeys(("array", "a"), 'use the field of that name: SlurmExecutor(array="0-9")'),
+    **dict.fromkeys(("wrap", "test-only", "wait", "W"), "the job's script is Runyard's own; `dryrun` shows it"),
+}
+
 
 def resources(executor: SlurmExecutor) -> Options:
     """Return the ``sbatch`` options that an executor's fields stand for, its additional ones last."""
     out: Options = {}
     for name in _FIELDS:
         out[name.replace("_", "-")] = getattr(executor, name)
+    if executor.signal:
+        # "B:" is for a script that handles the signal; Runyard's only waits for the tasks, so it is theirs.
+        out["signal"] = executor.signal.replace("B:", "", 1)
     out["time"] = executor.wall_time()
     return out
 
 
 def additional(executor: SlurmExecutor) -> Options:
-    """Return the options that have no field."""
-    return {name.lstrip("-").replace("_", "-"): v for name, v in (executor.additional_parameters or {}).items()}
+    """Return the options that have no field.
+
+    Raises:
+        ConfigError: for one that Runyard must know about, so that it has a field.
+    """
+    out = {name.lstrip("-").replace("_", "-"): v for name, v in (executor.additional_parameters or {}).items()}
+    for name in out:
+        if instead := _INSTEAD.get(name):
+            raise ConfigError(f"SlurmExecutor.additional_parameters: {name!r}", hint=instead)
+    return out
 
 
 def header(options: Mapping[str, Any], where: str) -> list[str]:
@@ -131,6 +148,8 @@ def container(executor: SlurmExecutor, mounts: Iterable[str], env: Iterable[str]
     if not executor.container_image or executor.container_runtime != "pyxis":
         return []
     names = executor.container_env if executor.container_env is not None else sorted(env)
+    _no_commas(executor.container_mounts, "container_mounts")
+    _no_commas(names, "container_env")
     words = [
         f"--container-image={executor.container_image}",
         "--container-mounts=" + ",".join(unique([*mounts, *executor.container_mounts])),
@@ -149,6 +168,7 @@ def apptainer(executor: SlurmExecutor, mounts: Iterable[str], workdir: str) -> l
     image = executor.container_image
     if not image.startswith(("/", "./", "~")) and "://" not in image and not image.endswith((".sif", ".sqsh")):
         image = f"docker://{image}"
+    _no_commas(executor.container_mounts, "container_mounts")
     words = ["apptainer", "exec"]
     if (executor.gpus_per_node or executor.gpus_per_task or "gpu" in str(executor.gres or "")) and image:
         words.append("--nv")
@@ -156,6 +176,15 @@ def apptainer(executor: SlurmExecutor, mounts: Iterable[str], workdir: str) -> l
         words += ["--bind", mount]
     words += ["--pwd", executor.container_workdir or workdir, image]
     return words
+
+
+def _no_commas(entries: Iterable[str], field: str) -> None:
+    for entry in entries:
+        if "," in entry:
+            raise ConfigError(
+                f"SlurmExecutor.{field}: {entry!r} holds a comma, which separates entries",
+                hint="write each as an entry of its own; a path with a comma cannot be mounted, a link to it can",
+            )
 
 
 def unique(words: Iterable[str]) -> list[str]:

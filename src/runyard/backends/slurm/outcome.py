@@ -75,6 +75,11 @@ def judge(seen: Seen | None, left: Left | None, job: str) -> Observation:
     return Observation(JobState.FAILED, exit_code, reason, started=started or seen.start, ended=ended, **common)  # type: ignore[arg-type]
 
 
+def is_under_way(seen: Seen) -> bool:
+    """Say whether a row shows a job that has not ended."""
+    return seen.state in _WAITING or seen.state in _ACTIVE
+
+
 def _failed(seen: Seen, code: int | None) -> str:
     if seen.signal:
         return f"signal {results.signal_name(seen.signal)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runyard import executors
@@ -23,22 +23,17 @@ OUTPUT = "slurm.log"
 """In a job's folder: what the batch script itself, and Slurm, have to say."""
 
 # Stand-ins for folders that only the job's shell knows; no argument of a user's holds them.
-_JOB, _EXP, _ATTEMPT = "\1job\1", "\1exp\1", "\1attempt\1"
+_JOB, _EXP, _ATTEMPT, _HOME = "\1job\1", "\1exp\1", "\1attempt\1", "\1home\1"
 
-_CLAIM = (
-    # The first word of Runyard's own submission is the attempt's number. When Slurm restarts (requeues) the job, it
-    # goes on with the next attempt; that of another submission of the same attempt does not.
-    "claim=${1:-}",
-    "me=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}",
-    'while [ -n "$claim" ] && [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && '
-    'grep -qx "slurm=$me" "$job/attempts/$claim/started" 2>/dev/null; do claim=$((claim+1)); done',
-)
-_OWN_ARRAY = ('[ -z "$claim" ] || claim=$claim.${SLURM_ARRAY_TASK_ID:-0}',)
+_ME = "me=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
 _MARKS = {"slurm": "$me", "at": "$(date +%s)"}
 _CLOSING = ('date +%s > "$A/ended"',)
 
 # Signals all steps, not the batch script. srun itself, told to end, would kill its step at once.
 _STOP = 'scancel --signal=TERM "$SLURM_JOB_ID" 2>/dev/null || kill -TERM 0'
+
+# What sbatch --export=NONE keeps from the batch script, it must not keep from the job's steps too.
+_EXPORT_ALL = "unset SLURM_EXPORT_ENV"
 
 HEAD = "runyard_head"
 _HEAD_LINE = f'{HEAD}=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1); export {HEAD}'
@@ -99,8 +94,8 @@ def render(job: Job, place: Place) -> dict[str, str]:
     assert all(isinstance(e, SlurmExecutor) for e in members)
     typed: list[SlurmExecutor] = members  # type: ignore[assignment]
     tasks = {
-        (f"{c.name}/{TASK}" if job.group else TASK): task_script(job, c, e, place)
-        for c, e in zip(job.components, typed, strict=True)
+        (f"{c.name}/{TASK}" if job.group else TASK): task_script(job, i, typed, place)
+        for i, c in enumerate(job.components)
     }
     return {SCRIPT: batch_script(job, typed, place), **tasks}
 
@@ -109,15 +104,14 @@ def batch_script(job: Job, members: list[SlurmExecutor], place: Place) -> str:
     """Return the script for ``sbatch``."""
     lead = members[0]
     where = f"task {job.id.name!r}"
-    prelude = [*_het_nodes(len(members))] if lead.heterogeneous and job.group else []
+    prelude = [_EXPORT_ALL]
+    if job.group and lead.heterogeneous:
+        prelude += _het_nodes(max(_components(members)) + 1)
     if needs_head(job, members):
         prelude.append(_HEAD_LINE)
     if lead.memory_measure:
         prelude += _memory_lines()
-    if lead.signal and lead.signal.startswith("B:") and not job.group:
-        name = lead.signal[2:].partition("@")[0]
-        prelude.append(f"trap 'caught=1; kill -{name} \"$pid\" 2>/dev/null' {quote(name)}")
-    built = tuple(_member(job, i, e, place) for i, e in enumerate(members))
+    built = tuple(_member(job, i, members, place) for i in range(len(members)))
     closing = [line for m in built if m.messages for line in _said_by_srun(m)] + list(_CLOSING)
     if lead.memory_measure:
         closing.insert(0, 'kill "$measures" 2>/dev/null')
@@ -125,11 +119,11 @@ def batch_script(job: Job, members: list[SlurmExecutor], place: Place) -> str:
         title=f"{job.id.name} of {job.id.experiment}",
         folder=Raw("\1folder\1"),
         members=built,
-        macros={_JOB: "$job", _EXP: "${job%/*}", _ATTEMPT: "$A"},
+        macros={_JOB: "$job", _EXP: "${job%/*}", _ATTEMPT: "$A", _HOME: "$HOME"},
         facts={"RUNYARD_EXPERIMENT_ID": job.id.experiment, "RUNYARD_TASK": job.id.name},
         redactor=(_python(job, place), f"{_EXP}/.runner/redact.py"),
         header="\n".join(_header(job, members, where)),
-        claim=_CLAIM + (_OWN_ARRAY if lead.array else ()),
+        claim=_claim(own_array=bool(lead.array)),
         secrets=f"{in_double_quotes(place.root)}/secrets/{job.id.experiment}/{job.id.name}",
         marks=_MARKS,
         prelude=tuple(prelude),
@@ -139,6 +133,34 @@ def batch_script(job: Job, members: list[SlurmExecutor], place: Place) -> str:
         grace=lead.wait_time_for_group_job,
     )
     return text.replace('"\1folder\1"', in_shell(place.job), 1)
+
+
+def _claim(own_array: bool) -> tuple[str, ...]:
+    """Return the lines that find out which attempt this is.
+
+    The first word of Runyard's own submission is the attempt's number. When Slurm restarts (requeues) the job, it
+    goes on with the next attempt; that of another submission of the same attempt does not. The elements of an array
+    of the task's own make attempts side by side.
+    """
+    element = ".${SLURM_ARRAY_TASK_ID:-0}" if own_array else ""
+    return (
+        "claim=${1:-}",
+        _ME,
+        'while [ -n "$claim" ] && [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && '
+        f'grep -qx "slurm=$me" "$job/attempts/$claim{element}/started" 2>/dev/null; do claim=$((claim+1)); done',
+        *([f'[ -z "$claim" ] || claim=$claim{element}'] if own_array else []),
+    )
+
+
+def _components(members: list[SlurmExecutor]) -> list[int]:
+    """Return the component of a heterogeneous job on which each member runs."""
+    indices = members[0].het_group_indices or list(range(len(members)))
+    if len(indices) != len(members) or sorted(set(indices)) != list(range(max(indices) + 1)):
+        raise ConfigError(
+            f"SlurmExecutor.het_group_indices={indices} in a group of {len(members)} tasks",
+            hint="give one index for each task, and leave none out: [0, 0, 1]",
+        )
+    return indices
 
 
 def in_double_quotes(path: str) -> str:
@@ -158,13 +180,17 @@ def _header(job: Job, members: list[SlurmExecutor], where: str) -> list[str]:
         "output": details.stdout or OUTPUT,
         "error": details.stderr or None,
         "open-mode": lead.open_mode,
-        "requeue": job.retries > 0,
-        "no-requeue": job.retries == 0,
+        # Where bad nodes are left out, the retry is a submission of its own.
+        "requeue": job.retries > 0 and not lead.exclude_bad_nodes,
+        "no-requeue": job.retries == 0 or lead.exclude_bad_nodes,
     }
     extra = options.additional(lead)
     if "requeue" in extra or "no-requeue" in extra:
         common["requeue"] = common["no-requeue"] = None
-    groups = members if lead.heterogeneous and job.group else [lead]
+    groups = [lead]
+    if job.group and lead.heterogeneous:
+        where_each_runs = _components(members)
+        groups = [members[where_each_runs.index(i)] for i in range(max(where_each_runs) + 1)]
     lines: list[str] = []
     for i, executor in enumerate(groups):
         if i:
@@ -178,18 +204,16 @@ def _header(job: Job, members: list[SlurmExecutor], where: str) -> list[str]:
     return lines
 
 
-def _member(job: Job, index: int, executor: SlurmExecutor, place: Place) -> wrapper.Member:
-    component = job.components[index]
+def _member(job: Job, index: int, members: list[SlurmExecutor], place: Place) -> wrapper.Member:
+    component, executor = job.components[index], members[index]
     launcher = executor.get_launcher()
     name = component.name if job.group else ""
     own = f"{_ATTEMPT}/{name}" if name else _ATTEMPT
     many = executor.nodes * (1 if _spawns(launcher.kind) else executor.ntasks_per_node) > 1
     words: list[str] = ["srun"]
-    if job.group and executor.heterogeneous:
-        indices = executor.het_group_indices
-        group = indices[index] if indices and index < len(indices) else index
-        words.append(f"--het-group={group}")
-    elif job.group:
+    if job.group and members[0].heterogeneous:
+        words.append(f"--het-group={_components(members)[index]}")
+    if job.group:
         words += ["--overlap", f"--nodes={executor.nodes}"]
     if _spawns(launcher.kind):
         words += [f"--ntasks={executor.nodes}", "--ntasks-per-node=1"]
@@ -207,8 +231,13 @@ def _member(job: Job, index: int, executor: SlurmExecutor, place: Place) -> wrap
         words.append(f"--error={details.srun_stderr}")
     elif not executor.stderr_to_stdout:
         words.append(f"--error={own}/err")
-    needed = needed_mounts(component)
+    needed = needed_mounts(component, place)
     workdir = _workdir(component, place)
+    executor = replace(
+        executor,
+        container_image=_at_home(executor.container_image or "") or None,
+        container_mounts=[_at_home(m) for m in executor.container_mounts],
+    )
     env = [*component.env, *component.secrets, "RUNYARD_JOB_DIR", "RUNYARD_OUTPUT_DIR", "RUNYARD_ATTEMPT"]
     words += options.container(executor, needed, env, workdir)
     words += executor.srun_args or []
@@ -226,12 +255,19 @@ def _said_by_srun(member: wrapper.Member) -> list[str]:
     return [f'[ ! -s "{said}" ] || grep -v ": task 0: " "{said}" >> "{log}"', f'rm -f "{said}"']
 
 
-def needed_mounts(component: Component) -> list[str]:
-    """Return what a container must see of the job's own files: the experiment's folder, and code linked elsewhere."""
-    mounts = [f"{_EXP}:{_EXP}"]
+def needed_mounts(component: Component, place: Place) -> list[str]:
+    """Return what a container must see: the experiment's folder, code linked elsewhere, or the folder of the launch."""
+    folders = [_EXP]
     if component.code and "link" in component.code:
-        mounts.append(f"{component.code['link']}:{component.code['link']}")
-    return mounts
+        folders.append(component.code["link"])
+    elif not component.code and (workdir := _workdir(component, place)) not in (_JOB, "/"):
+        folders.append(workdir)
+    return [f"{folder}:{folder}" for folder in folders]
+
+
+def _at_home(path: str) -> str:
+    """Return a path, or a mount that begins with one, whose ``~/`` the job's shell replaces."""
+    return f"{_HOME}{path[1:]}" if path.startswith("~/") else path
 
 
 def _spawns(kind: str) -> bool:
@@ -274,20 +310,24 @@ def _het_nodes(count: int) -> list[str]:
 
 def _memory_lines() -> list[str]:
     return [
-        "{ echo 'time,used_kb,available_kb'; while sleep 5; do "
+        "{ echo 'time,used_kb,available_kb'; while "
         'awk -v t="$(date +%s)" \'/^MemTotal/ {a=$2} /^MemAvailable/ {b=$2} END {print t "," a-b "," b}\' '
-        '/proc/meminfo; done; } > "$A/output/memory.csv" 2>/dev/null & measures=$!',
+        '/proc/meminfo; do sleep 5; done; } > "$A/output/memory.csv" 2>/dev/null & measures=$!',
     ]
 
 
-def task_script(job: Job, component: Component, executor: SlurmExecutor, place: Place) -> str:
+def task_script(job: Job, index: int, members: list[SlurmExecutor], place: Place) -> str:
     """Return the script that ``srun`` starts once for each process (or once a node, for launchers)."""
+    component, executor = job.components[index], members[index]
     launcher = executor.get_launcher()
     contained = bool(executor.container_image)
     python = executor.python or ("python3" if place.remote or contained else job.python)
     job_dir, exp = "$RUNYARD_JOB_DIR", "${RUNYARD_JOB_DIR%/*}"
-    het = executor.heterogeneous and job.group
-    host = "$SLURM_MASTER_NODE_HET_GROUP_0" if het else f"${{{HEAD}:-$(hostname)}}"
+    host = head = f"${{{HEAD}:-$(hostname)}}"
+    hosts = [host] * len(members)
+    if job.group and members[0].heterogeneous:
+        hosts = [f"$SLURM_MASTER_NODE_HET_GROUP_{i}" for i in _components(members)]
+        host, head = "$SLURM_MASTER_NODE_HET_GROUP_0", hosts[index]
     macros: dict[str, str] = {_JOB: job_dir, _EXP: exp}
     macros |= {
         ExecutorMacros.HEAD_NODE_IP_VAR: host,
@@ -296,16 +336,15 @@ def task_script(job: Job, component: Component, executor: SlurmExecutor, place: 
         ExecutorMacros.NODE_RANK_VAR: "$SLURM_NODEID",
         ExecutorMacros.NPROC_PER_NODE_VAR: str(executor.nproc_per_node()),
     }
-    for i in range(len(job.components)):
-        macros[ExecutorMacros.group_host(i)] = f"$SLURM_MASTER_NODE_HET_GROUP_{i}" if het else host
+    macros |= {ExecutorMacros.group_host(i): name for i, name in enumerate(hosts)}
     paths = {PYTHON: python, RUNNER: f"{_EXP}/.runner", JOB: _JOB, CODE: f"{_EXP}/.code"}
     placement = Placement(
         nnodes=executor.nodes,
         nproc_per_node=executor.nproc_per_node(),
-        head=Raw(host) if executor.nodes > 1 else "127.0.0.1",
+        head=Raw(head) if executor.nodes > 1 else "127.0.0.1",
         node_rank=Raw("$SLURM_NODEID"),
         python=python,
-        job=job.id.native,
+        job=f"{job.id.native}.{component.name}" if job.group else job.id.native,
     )
     argv = [expand(word, paths) for word in launcher.wrap(component.program, placement)]
     lines = ["#!/bin/bash" if component.setup.strip() else "#!/bin/sh"]
