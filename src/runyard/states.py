@@ -164,6 +164,9 @@ def _missed(old: Status, seen: Observation) -> Status:
     return replace(old, state=JobState.LOST, misses=misses, reason=reason, native=seen.native, ended=seen.ended)
 
 
+NEVER_SATISFIED = "a dependency can never be satisfied"
+"""The reason a backend gives for a job that its scheduler ended, or will never start, because of a dependency."""
+
 DEPENDENCY_TYPES = ("afterok", "afterany", "afternotok", "after")
 
 

@@ -23,7 +23,7 @@ from runyard.engine import graph
 from runyard.engine.record import forget_secrets
 from runyard.errors import BackendError, LeaseLost, StoreError, SubmitError, UnknownExperiment
 from runyard.executors.duration import clock
-from runyard.states import JobState, Observation, Status, advance
+from runyard.states import NEVER_SATISFIED, JobState, Observation, Status, advance
 from runyard.store import layout, lease, records
 from runyard.store.db import Database
 from runyard.store.records import Change
@@ -50,6 +50,8 @@ class _Tracked:
     stop: str
     secrets: str
     backend: str
+    certain: bool = False
+    """Its handle is that of the only submission of the attempt there can be."""
 
 
 class Driver:
@@ -79,6 +81,7 @@ class Driver:
         self._unsubmitted: dict[str, None] = {}
         self._next_poll: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
+        self._doubtful: set[str] = set()
         self._trouble: dict[str, tuple[int, str]] = {}
         self._beat = time.monotonic()
         self._version = -1
@@ -243,6 +246,8 @@ class Driver:
         old, new = tracked.status, advance(tracked.status, seen)
         if new == old:
             return None
+        if new.state in (JobState.CANCELLED, JobState.LOST) and (held := self._held_back(tracked, new)):
+            return held
         if not new.state.ended:
             return Change(name, new, event=(new.state, new.attempt) != (old.state, old.attempt))
         new = _judge(new, tracked.stop, tracked.job.time_limit)
@@ -250,6 +255,19 @@ class Driver:
             again = Status(JobState.SUBMITTING, attempt=new.attempt + 1, reason=f"retry after {new.reason}")
             return Change(name, again, handle=(), ended_attempt=new, stop="")
         return Change(name, new)
+
+    def _held_back(self, tracked: _Tracked, seen: Status) -> Change | None:
+        """Return what to do with a job that its scheduler ended because of a dependency, before it began."""
+        if tracked.stop or seen.started or not tracked.job.dependencies:
+            return None
+        name = tracked.job.id.name
+        go, why = graph.verdict(tracked.job.dependencies, self._states)
+        if go is False:
+            return Change(name, replace(seen, state=JobState.SKIPPED, reason=why, ended=time.time()))
+        if seen.reason != NEVER_SATISFIED:
+            return None
+        # It waited for a submission that is no longer the one that counts; what it depends on is known soon, or is now.
+        return Change(name, replace(tracked.status, state=JobState.CREATED, reason=""), handle=(), event=False)
 
     def _adopted(self, key: str, names: Sequence[str]) -> list[Change]:
         """Return changes to other submissions of the same attempts, where those are the ones that claimed them."""
@@ -272,6 +290,7 @@ class Driver:
         """Adopt or submit again the jobs whose submission may or may not have happened."""
         now = time.monotonic()
         due = [n for n in self._unsubmitted if self._not_before.get(n, 0.0) <= now]
+        self._doubtful.update(due)
         if not due:
             return
         for key, names in self._by_backend(due).items():
@@ -341,7 +360,7 @@ class Driver:
             go, why = graph.verdict(tracked.job.dependencies, self._states)
             if go is False:
                 self._skip(name, why)
-            if not go:
+            if not go and not (go is None and self._native(tracked)):
                 continue  # what it waits for offers it again
             if tracked.job.parallel_limit is not None and used >= tracked.job.parallel_limit:
                 queue.appendleft(name)
@@ -354,17 +373,46 @@ class Driver:
         queue.extendleft(reversed(held))
         return list(batch)
 
+    def _native(self, tracked: _Tracked) -> tuple[tuple[Handle, str], ...]:
+        """Return the dependencies of a job, if its own scheduler can see to all that are not satisfied yet.
+
+        A job that may be submitted anew, for a retry or because of a lost answer, is not what its dependents should
+        wait for under its present number: ``afterok`` would then never be satisfied (and the dependent is offered
+        again), but the other kinds would be, too early.
+        """
+        out = []
+        if not self._backends[tracked.backend].features.native_dependencies:
+            return ()
+        for dependency in tracked.job.dependencies:
+            if graph.verdict([dependency], self._states)[0]:
+                continue
+            upstream = self._jobs.get(dependency.name)
+            if (
+                upstream is None
+                or upstream.backend != tracked.backend
+                or upstream.handle is None
+                or upstream.status.state not in (JobState.PENDING, JobState.RUNNING)
+                or upstream.job.retries
+                or upstream.stop
+                or (dependency.kind != "afterok" and not upstream.certain)
+            ):
+                return ()
+            out.append((upstream.handle, dependency.kind))
+        return tuple(out)
+
     def _skip(self, name: str, why: str) -> None:
         status = replace(self._jobs[name].status, state=JobState.SKIPPED, reason=why, ended=time.time())
         self._write([Change(name, status)])
 
     def _submit(self, names: Sequence[str]) -> None:
         for key, group in self._by_backend(names).items():
-            requests = [self._jobs[n].request.at(self._jobs[n].status.attempt, self._jobs[n].secrets) for n in group]
+            mine = [self._jobs[n] for n in group]
+            requests = [t.request.at(t.status.attempt, t.secrets, self._native(t)) for t in mine]
             try:
                 results = self._backends[key].submit(requests)
             except BackendError as e:
                 # Whether any of them arrived is unknown; the next step asks with `find` before it submits again.
+                self._doubtful.update(group)
                 self._not_before |= dict.fromkeys(group, time.monotonic() + self._troubled(key, e, 1.0))
                 self._write(
                     [
@@ -377,6 +425,7 @@ class Driver:
             self._trouble.pop(key, None)
             changes = []
             for name, result in zip(group, results, strict=True):
+                self._jobs[name].certain = name not in self._doubtful
                 changes.append(self._submitted(name, result))
             self._write(changes)
 

@@ -30,6 +30,19 @@ _OPTIONAL_COUNTS = (
     "torchrun_nproc_per_node",
     "segment",
 )
+_TEXTS = (
+    "account",
+    "partition",
+    "job_name_prefix",
+    "qos",
+    "comment",
+    "constraint",
+    "signal",
+    "array",
+    "container_image",
+    "container_workdir",
+    "network",
+)
 
 
 class SlurmJobDetails:
@@ -269,7 +282,14 @@ class SlurmExecutor(Executor):
         for name in _OPTIONAL_COUNTS:
             if (value := getattr(self, name)) is not None:
                 _check_count(where, name, value, 0 if name.startswith("gpus") else 1)
+        _check_count(where, "wait_time_for_group_job", self.wait_time_for_group_job, 0)
+        for name in _TEXTS:
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ConfigError(f"{where}.{name}={value!r} is not text", hint=f'write it as a string: "{value}"')
         self.wall_time()
+        if not isinstance(self.poll_seconds, (int, float)) or not self.poll_seconds > 0:
+            raise ConfigError(f"{where}.poll_seconds={self.poll_seconds!r}", hint="give seconds, more than 0")
         if self.container_runtime not in _RUNTIMES:
             raise ConfigError(
                 f"{where}.container_runtime={self.container_runtime!r}", hint=f"one of {', '.join(_RUNTIMES)}"
@@ -285,6 +305,11 @@ class SlurmExecutor(Executor):
                 raise ConfigError(
                     f"{where}.{name}={getattr(self, name)!r} is a text, not a list", hint="put it in brackets: [...]"
                 )
+        if any(not isinstance(i, int) or i < 0 for i in self.het_group_indices or ()):
+            raise ConfigError(
+                f"{where}.het_group_indices={self.het_group_indices!r}", hint="give whole numbers from 0: [0, 0, 1]"
+            )
+        _check_parameters(where, self.additional_parameters)
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, str) and "\0" in value:
@@ -332,6 +357,18 @@ def native_id(dependency: str | int) -> str:
             hint='give what sbatch or squeue shows, for example "123456"',
         )
     return found[1]
+
+
+def _check_parameters(where: str, given: Any) -> None:
+    if given is not None and not isinstance(given, dict):
+        raise ConfigError(f"{where}.additional_parameters={given!r}", hint='give options by name: {"nice": 10}')
+    for name, value in (given or {}).items():
+        entries = value if isinstance(value, (list, tuple)) else [value]
+        if not isinstance(name, str) or not all(v is None or isinstance(v, (str, int, float)) for v in entries):
+            raise ConfigError(
+                f"{where}.additional_parameters[{name!r}]={value!r}",
+                hint="give a text, a number, True for a bare option, or a list of texts",
+            )
 
 
 def _check_count(where: str, name: str, value: Any, least: int) -> None:

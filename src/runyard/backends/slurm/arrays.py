@@ -60,10 +60,11 @@ def batches(requests: Sequence[Request], token: str, largest: int) -> list[Batch
 def _shape(request: Request) -> tuple[str, ...]:
     """Return a text that is equal for requests that differ only in what they run; nothing for those on their own."""
     lines = header_lines(request)
-    if request.after or any(x.startswith(("#SBATCH --array", "#SBATCH hetjob")) for x in lines):
+    if any(x.startswith(("#SBATCH --array", "#SBATCH hetjob")) for x in lines):
         return ()
     words = [w for w in request.command[1:] if w.startswith("--dependency")]
-    return (experiment(request), *lines, *words)
+    after = [f"{kind}:{handle.id}" for handle, kind in request.after]
+    return (experiment(request), *lines, *words, *after)
 
 
 def header_lines(request: Request) -> list[str]:

@@ -45,6 +45,7 @@ class SlurmBackend:
 
     kind: ClassVar[str] = "slurm"
     features: Features = Features(
+        native_dependencies=True,
         groups=True,
         detached_queue=True,
         launchers=frozenset({"default", "torchrun", "ft"}),
@@ -241,6 +242,8 @@ class SlurmBackend:
             own = [request.options["dependency"]] if "dependency" in request.options else []
             more.append("--dependency=" + ",".join([*own, *native]))
             rest = [w for w in rest if not w.startswith("--dependency=")]
+        if native or "dependency" in request.options:
+            more.append("--kill-on-invalid-dep=yes")
         if token:
             options = [w for w in rest[:-1] if not w.startswith("--chdir=")]
             return " ".join(quote(w) for w in (program, *more, *options, f"{token}.sbatch"))

@@ -110,7 +110,7 @@ def _text(value: Any) -> str | bool | None:
         return None
     if value is True:
         return True
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return ",".join(str(v) for v in value) if value else None
     return str(value)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from runyard.backends import results
 from runyard.backends.slurm.parse import Left, Seen
 from runyard.backends.wrapper import CLAIMED
-from runyard.states import JobState, Observation
+from runyard.states import NEVER_SATISFIED, JobState, Observation
 
 _WAITING = frozenset(
     {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
@@ -62,7 +62,7 @@ def judge(seen: Seen | None, left: Left | None, job: str) -> Observation:
     if state == "COMPLETED":
         return Observation(JobState.SUCCEEDED, 0, started=started or seen.start, ended=ended, **common)  # type: ignore[arg-type]
     if state == "CANCELLED":
-        reason = "a dependency can never be satisfied" if seen.reason == NEVER else "cancelled in Slurm"
+        reason = NEVER_SATISFIED if seen.reason == NEVER else "cancelled in Slurm"
         return Observation(JobState.CANCELLED, exit_code or None, reason, started=started, ended=ended, **common)  # type: ignore[arg-type]
     if state == "FAILED":
         reason = _failed(seen, exit_code)
@@ -93,7 +93,7 @@ def _failed(seen: Seen, code: int | None) -> str:
 def _waiting(seen: Seen) -> Observation:
     reason = seen.reason
     if reason == NEVER:
-        reason = "a dependency can never be satisfied"
+        reason = NEVER_SATISFIED
     return Observation(
         JobState.PENDING,
         reason=reason if reason not in ("", "Priority0") else "",
