@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from runyard.executors.base import Executor as Executor
     from runyard.executors.base import ExecutorMacros as ExecutorMacros
     from runyard.executors.local import LocalExecutor as LocalExecutor
+    from runyard.executors.slurm import SlurmExecutor as SlurmExecutor
+    from runyard.executors.slurm import SlurmJobDetails as SlurmJobDetails
     from runyard.experiment import Experiment as Experiment
     from runyard.launchers import FaultTolerance as FaultTolerance
     from runyard.launchers import Launcher as Launcher
@@ -75,6 +77,8 @@ _PUBLIC = {
     "SSHTunnel": "tunnels",
     "Script": "task",
     "Secret": "secrets",
+    "SlurmExecutor": "executors.slurm",
+    "SlurmJobDetails": "executors.slurm",
     "Snapshot": "snapshots.snapshot",
     "TaskFailed": "errors",
     "Torchrun": "launchers",
