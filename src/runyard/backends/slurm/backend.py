@@ -94,6 +94,7 @@ class SlurmBackend:
             "root": place.root,
             "remote": place.remote,
             "name": native_name(job, lead),
+            "forecast": lead.poll_estimated_start_time,
         }
         if code := [dict(c.code) for c in job.components if c.code]:
             options["code"] = code
@@ -147,14 +148,16 @@ class SlurmBackend:
                 hint="correct container_image or container_mounts, or make it there first",
             )
         lines = []
+        now = float((parse.marked(answer.stdout, "%now") or ["0"])[0])
         for i, (code, said) in parse.forecasts(answer.stdout).items():
             request = some[i]
             if code == 0:
-                lines.append(f"{request.job.name}: {parse.estimate(said)}")
+                if (told := parse.estimate(said, now)) and request.options.get("forecast"):
+                    lines.append(f"{request.job.name}: {told}")
             elif failures.is_certain(said):
                 error = failures.refusal(request.job.name, said, code, self.tunnel.name)
                 raise ConfigError(error.message, hint=error.hint)
-        return [line for line in lines if not line.endswith(": ")]
+        return lines
 
     def submit(self, requests: Sequence[Request]) -> list[Handle | SubmitError]:
         """Bring what the jobs need, and submit them, by one script."""

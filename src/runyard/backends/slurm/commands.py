@@ -178,9 +178,10 @@ def forecast(scripts: Sequence[tuple[str, str]]) -> str:
     parts = [_HEAD, 'command -v sbatch >/dev/null 2>&1 || { echo "%missing $PATH"; exit 0; }\n']
     for i, (words, text) in enumerate(scripts):
         parts.append(
-            f'out=$(printf %s {quote(text)} | limit sbatch --test-only {words} 2>&1); echo "%forecast {i} $?"; '
-            "printf '%s\\n' \"$out\"\n"
+            f"out=$(printf %s {quote(text)} | SLURM_TIME_FORMAT=%s limit sbatch --test-only {words} 2>&1)\n"
+            f'echo "%forecast {i} $?"; printf \'%s\\n\' "$out"\n'
         )
+    parts.append('echo "%now $(date +%s)"\n')
     return "".join(parts)
 
 

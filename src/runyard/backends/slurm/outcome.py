@@ -5,6 +5,7 @@ Source: "JOB STATE CODES" in the ``squeue`` manual page, "JOB REASON CODES" like
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from runyard.backends import results
@@ -91,12 +92,12 @@ def _failed(seen: Seen, code: int | None) -> str:
 
 
 def _waiting(seen: Seen) -> Observation:
-    reason = seen.reason
-    if reason == NEVER:
-        reason = NEVER_SATISFIED
+    reason = NEVER_SATISFIED if seen.reason == NEVER else seen.reason
+    if reason and seen.start:
+        reason += time.strftime(", expected to start %m-%d %H:%M", time.localtime(seen.start))
     return Observation(
         JobState.PENDING,
-        reason=reason if reason not in ("", "Priority0") else "",
+        reason=reason,
         native=seen.state,
         restarts=seen.restarts,
     )

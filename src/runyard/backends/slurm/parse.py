@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 
 from runyard.backends.base import LogChunk
 from runyard.backends.slurm.commands import ACCOUNTING, QUEUE
+from runyard.terminal import duration
+
+SOON = 90
+"""Seconds until a job's start that are not worth a word."""
 
 
 @dataclass(frozen=True)
@@ -232,18 +236,18 @@ def forecasts(text: str) -> dict[int, tuple[int, str]]:
     return out
 
 
-def estimate(said: str) -> str:
-    """Return in words when a job would start, from what ``sbatch --test-only`` printed.
+def estimate(said: str, now: float) -> str:
+    """Return in words when a job would start, from what ``sbatch --test-only`` printed; nothing when it is soon.
 
     Example:
-        >>> estimate("sbatch: Job 8 to start at 2026-11-20T10:00:00 using 4 processors on nodes n1 in partition main")
-        'would start about 2026-11-20 10:00:00 on n1 (partition main)'
+        >>> estimate("sbatch: Job 8 to start at 7300 using 4 processors on nodes n1 in partition main", 100.0)
+        'would start in about 2h 00m, on n1 (partition main)'
     """
-    found = re.search(r"to start at (\S+)T(\S+) .*?on nodes (\S+)(?: in partition (\S+))?", said)
-    if not found:
+    found = re.search(r"to start at (\d+) .*?on nodes (\S+)(?: in partition (\S+))?", said)
+    if not found or int(found[1]) - now < SOON:
         return ""
-    where = f" (partition {found[4]})" if found[4] else ""
-    return f"would start about {found[1]} {found[2]} on {found[3]}{where}"
+    where = f" (partition {found[3]})" if found[3] else ""
+    return f"would start in about {duration(int(found[1]) - now)}, on {found[2]}{where}"
 
 
 def marked(text: str, mark: str) -> list[str]:
