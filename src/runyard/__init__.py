@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from runyard.experiment import Experiment as Experiment
     from runyard.launchers import FaultTolerance as FaultTolerance
     from runyard.launchers import Launcher as Launcher
+    from runyard.launchers import SlurmTemplate as SlurmTemplate
     from runyard.launchers import Torchrun as Torchrun
     from runyard.oneshot import run as run
     from runyard.packagers.base import Packager as Packager
@@ -79,6 +80,7 @@ _PUBLIC = {
     "Secret": "secrets",
     "SlurmExecutor": "executors.slurm",
     "SlurmJobDetails": "executors.slurm",
+    "SlurmTemplate": "launchers",
     "Snapshot": "snapshots.snapshot",
     "TaskFailed": "errors",
     "Torchrun": "launchers",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, ClassVar, Self
@@ -14,7 +15,7 @@ from runyard.executors.duration import seconds
 from runyard.packagers import GitArchivePackager
 from runyard.packagers.base import Packager
 from runyard.shell import from_json_word, to_json_word
-from runyard.tunnels import LocalTunnel, Tunnel
+from runyard.tunnels import LocalTunnel, Result, Tunnel
 
 __all__ = ["SlurmExecutor", "SlurmJobDetails"]
 
@@ -254,6 +255,44 @@ class SlurmExecutor(Executor):
             tunnel = tunnel.from_dict(tunnel.to_dict() | {"job_dir": self.job_dir})
         return tunnel
 
+    def alloc(self, job_name: str = "interactive") -> str:
+        """Wait for an allocation to work in, and return its number; one of this name is used again.
+
+        Raises:
+            SubmitError: when Slurm refuses it.
+        """
+        return str(_interactive().alloc(self, job_name))
+
+    def srun(
+        self,
+        cmd: str,
+        job_name: str = "interactive",
+        flags: Sequence[str] = (),
+        env_vars: Mapping[str, str] | None = None,
+        hide: bool = False,
+    ) -> Result:
+        """Run a command of bash on all nodes of the allocation of this name.
+
+        Args:
+            cmd: The command.
+            job_name: Name of the allocation; it is made where there is none.
+            flags: Further words for ``srun``.
+            env_vars: Further environment.
+            hide: Print nothing here.
+
+        Returns:
+            Its output and exit code.
+
+        Example:
+            >>> SlurmExecutor(partition="gpu", time="01:00:00").srun("nvidia-smi -L")  # doctest: +SKIP
+        """
+        found: Result = _interactive().srun(self, cmd, job_name, flags, env_vars or {}, hide)
+        return found
+
+    def bash(self, job_name: str = "interactive") -> int:
+        """Open a shell in this terminal on the first node of the allocation of this name; return its exit code."""
+        return int(_interactive().bash(self, job_name))
+
     def wall_time(self) -> str:
         """Return the time limit as Slurm writes it."""
         if isinstance(self.time, str) and _WALL.match(self.time.strip()):
@@ -341,6 +380,11 @@ class SlurmExecutor(Executor):
         if values.get("srun_args"):
             values["srun_args"] = [from_json_word(w) if isinstance(w, (str, dict)) else w for w in values["srun_args"]]
         return super().from_dict(values)
+
+
+def _interactive() -> Any:
+    # An executor holds no I/O: this hands over to its backend, which is imported only now.
+    return importlib.import_module("runyard.backends.slurm.interactive")
 
 
 def native_id(dependency: str | int) -> str:

@@ -131,6 +131,14 @@ class Tunnel:
             hint="run(…, warn=True) returns failures instead of raising",
         )
 
+    def attach(self, cmd: str) -> int:
+        """Run a command with this terminal as its own, and return its exit code.
+
+        Raises:
+            TunnelError: when the target cannot be reached.
+        """
+        raise NotImplementedError
+
     def put(self, local: str | Path, remote: str, progress: Progress | None = None) -> None:
         """Bring a file or a folder to the target.
 

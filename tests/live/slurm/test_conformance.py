@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import processes
 from runyard.executors.slurm import SlurmExecutor
 from runyard.packagers import Packager
 from runyard.testing import conformance
@@ -68,6 +69,8 @@ def afar(cluster: Cluster, over_ssh: SSHTunnel, outage: Any) -> Iterator[conform
         by_hand=by_hand,
         roots=(Path(over_ssh.job_dir),),
     )
+    # The record has ended, its controller may still be tidying up.
+    processes.until(lambda: not processes.controllers(folder / "home"), "the end of all controllers")
     shutil.rmtree(folder)
 
 

@@ -48,7 +48,7 @@ class SlurmBackend:
         native_dependencies=True,
         groups=True,
         detached_queue=True,
-        launchers=frozenset({"default", "torchrun", "ft"}),
+        launchers=frozenset({"default", "torchrun", "ft", "slurm_template"}),
         poll_interval=2.0,
     )
 

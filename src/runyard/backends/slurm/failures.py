@@ -30,8 +30,8 @@ _REFUSALS = {
     "invalid license": "`scontrol show lic` lists them (SlurmExecutor.additional_parameters)",
     "requested reservation": "`scontrol show res` lists them (SlurmExecutor.additional_parameters)",
     "job dependency problem": "the job it depends on is not known (SlurmExecutor.dependencies)",
-    "unrecognized option": "this version of sbatch has no such option: leave out the field of that name, or its entry in "
-    "SlurmExecutor.additional_parameters",
+    "unrecognized option": "this version of sbatch has no such option: leave out the field of that name, or its entry "
+    "in SlurmExecutor.additional_parameters",
     "invalid option": "this version of sbatch has no such option: correct SlurmExecutor.additional_parameters",
     "invalid wckey": "see `sacctmgr show wckey`",
     "access/permission denied": "your account may not use what was asked for; ask the cluster's administrators",

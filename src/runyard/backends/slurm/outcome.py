@@ -67,6 +67,7 @@ def judge(seen: Seen | None, left: Left | None, job: str) -> Observation:
         return Observation(JobState.CANCELLED, exit_code or None, reason, started=started, ended=ended, **common)  # type: ignore[arg-type]
     if state == "FAILED":
         reason = _failed(seen, exit_code)
+        exit_code = exit_code or (128 + seen.signal if 0 < seen.signal < 65 else None)
     else:
         reason = _FAILURES.get(state, state.lower().replace("_", " "))
         if state in BAD_NODE and where:
@@ -93,7 +94,7 @@ def _failed(seen: Seen, code: int | None) -> str:
 
 def _waiting(seen: Seen) -> Observation:
     reason = NEVER_SATISFIED if seen.reason == NEVER else seen.reason
-    if reason and seen.start:
+    if reason and seen.start and reason != NEVER_SATISFIED:
         reason += time.strftime(", expected to start %m-%d %H:%M", time.localtime(seen.start))
     return Observation(
         JobState.PENDING,

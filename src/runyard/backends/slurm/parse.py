@@ -93,7 +93,7 @@ def view(text: str) -> View:
     out = View()
     section = ""
     lines: list[str] = []
-    for line in text.splitlines():
+    for line in text.split("\n"):  # and at no other character that may stand in a name
         if line.startswith("%failed "):
             out.failed = _int(line.split()[1]) or 1
         elif line in ("%queue", "%accounting", "%files"):
