@@ -27,7 +27,7 @@ from slurm_cluster import Cluster
 from ssh_servers import Proxy, Server
 
 SEED = int(os.environ.get("RUNYARD_SEED", "20250611"))
-TRIALS = int(os.environ.get("RUNYARD_TRIALS", "300"))
+TRIALS = int(os.environ.get("RUNYARD_TRIALS", "100"))
 AT_ONCE = 6
 SECONDS = 240.0
 FAULTS = ("launcher", "controller", "lost", "late", "cut")

@@ -1,9 +1,9 @@
 """What the fields of the executor do on a real cluster, as its jobs and ``scontrol`` see it.
 
-Not shown here, because this cluster cannot: ``constraint`` (its nodes have no features), ``qos`` and ``account`` (without
-enforcement; see ``test_bad_input.py``), ``segment`` and ``network`` (no such topology), ``mem_per_gpu`` and
-``cpus_per_gpu`` beyond what ``scontrol`` prints, ``container_runtime="apptainer"`` beyond its command, ``signal`` (it comes
-up to half a minute late; only its request is looked at).
+Not shown here, because this cluster cannot: ``constraint`` (its nodes have no features), ``qos`` and ``account`` (see
+``test_bad_input.py``), ``segment`` and ``network`` (no such topology), ``cpus_per_gpu``, ``mem_per_gpu`` and
+``gpus_per_task`` (the GPUs are not real), ``container_runtime="apptainer"`` (there is none), and that a ``signal`` comes
+(up to half a minute late).
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def launched(work: Path, cluster: Cluster) -> Callable[..., Launched]:
 
 def job_facts(cluster: Cluster, number: str) -> dict[str, str]:
     text = cluster.command("scontrol", "show", "job", "-o", number).stdout.splitlines()[0]
-    return dict(re.findall(r"(?:^| )([A-Za-z/:]+)=(.*?)(?= [A-Za-z/:]+=|$)", text))
+    found = re.findall(r"(?:^| )([A-Za-z/:]+)=(.*?)(?= [A-Za-z/:]+=|$)", text)
+    return {name: value.rstrip() for name, value in found}
 
 
 def env_of(text: str) -> dict[str, str]:

@@ -69,9 +69,9 @@ def additional(executor: SlurmExecutor) -> Options:
         ConfigError: for one that Runyard must know about, so that it has a field.
     """
     out = {name.lstrip("-").replace("_", "-"): v for name, v in (executor.additional_parameters or {}).items()}
-    for name in out:
-        if instead := _INSTEAD.get(name):
-            raise ConfigError(f"SlurmExecutor.additional_parameters: {name!r}", hint=instead)
+    for name, value in out.items():
+        if (instead := _INSTEAD.get(name)) and _text(value) is not None:
+            raise ConfigError(f"SlurmExecutor.additional_parameters: {name!r} cannot be given there", hint=instead)
     return out
 
 
