@@ -233,6 +233,7 @@ class Driver:
                 seen = backend.observe(list(handles))
             except BackendError as e:
                 self._next_poll[key] = now + self._troubled(key, e, backend.features.poll_interval)
+                self._say_why(handles.values(), f"not seen since: {e.message}" if e.retryable else needs_login(e))
                 continue  # could not ask: nothing is known, nothing changes
             self._trouble.pop(key, None)
             adopted = self._adopted(key, [handles[h] for h, o in seen.items() if o.state is None])
@@ -315,6 +316,11 @@ class Driver:
         # A login that was refused stays so until the user does something; to repeat it fast may lock the account.
         longest = _LONGEST_PAUSE if error.retryable else 10 * _LONGEST_PAUSE
         return min(longest, max(interval, 1.0) * 2 ** min(count, 10)) if count else interval
+
+    def _say_why(self, names: Iterable[str], reason: str) -> None:
+        """Show in the status of jobs why nothing happens."""
+        changed = [n for n in names if self._jobs[n].status.reason != reason]
+        self._write([Change(n, replace(self._jobs[n].status, reason=reason), event=False) for n in changed])
 
     def _by_backend(self, names: Iterable[str]) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}
@@ -414,13 +420,7 @@ class Driver:
                 # Whether any of them arrived is unknown; the next step asks with `find` before it submits again.
                 self._doubtful.update(group)
                 self._not_before |= dict.fromkeys(group, time.monotonic() + self._troubled(key, e, 1.0))
-                self._write(
-                    [
-                        Change(n, replace(self._jobs[n].status, reason=e.message), event=False)
-                        for n in group
-                        if self._jobs[n].status.reason != e.message
-                    ]
-                )
+                self._say_why(group, e.message if e.retryable else needs_login(e))
                 continue
             self._trouble.pop(key, None)
             changes = []
@@ -505,6 +505,11 @@ def _judge(status: Status, stop: str, limit: float | None) -> Status:
     if stop == CANCELLED:
         return replace(status, state=JobState.CANCELLED, reason=CANCELLED)
     return replace(status, state=JobState.FAILED, reason=f"{stop} ({clock(limit or 0)})")
+
+
+def needs_login(error: BackendError) -> str:
+    """Return the reason of jobs on a machine that wants its user to log in again."""
+    return f"NEEDS_LOGIN: {error.message.partition(chr(10))[0]}; the next command in a terminal goes on"
 
 
 def _link_log(folder: str, attempt: int) -> None:
