@@ -23,7 +23,7 @@ from runyard.engine import graph
 from runyard.engine.record import forget_secrets
 from runyard.errors import BackendError, LeaseLost, StoreError, SubmitError, UnknownExperiment
 from runyard.executors.duration import clock
-from runyard.states import NEVER_SATISFIED, JobState, Observation, Status, advance
+from runyard.states import NEEDS_LOGIN, NEVER_SATISFIED, JobState, Observation, Status, advance
 from runyard.store import layout, lease, records
 from runyard.store.db import Database
 from runyard.store.records import Change
@@ -314,7 +314,7 @@ class Driver:
             leave_note(self._folder, f"{key}: {error}")
         self._trouble[key] = (count + 1, str(error))
         # A login that was refused stays so until the user does something; to repeat it fast may lock the account.
-        longest = _LONGEST_PAUSE if error.retryable else 10 * _LONGEST_PAUSE
+        longest = _LONGEST_PAUSE if error.retryable else 2 * _LONGEST_PAUSE
         return min(longest, max(interval, 1.0) * 2 ** min(count, 10)) if count else interval
 
     def _say_why(self, names: Iterable[str], reason: str) -> None:
@@ -509,7 +509,7 @@ def _judge(status: Status, stop: str, limit: float | None) -> Status:
 
 def needs_login(error: BackendError) -> str:
     """Return the reason of jobs on a machine that wants its user to log in again."""
-    return f"NEEDS_LOGIN: {error.message.partition(chr(10))[0]}; the next command in a terminal goes on"
+    return f"{NEEDS_LOGIN}: {error.message.partition(chr(10))[0]}; the next command in a terminal goes on"
 
 
 def _link_log(folder: str, attempt: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runyard import executors
 from runyard.backends.base import Backend, Request
 from runyard.backends.registry import backend_class
 from runyard.engine import code, record
@@ -16,7 +17,8 @@ from runyard.engine.code import CodeTaker, Pinned
 from runyard.engine.controller import Controller
 from runyard.engine.plan import Entry, Launch, PlannedJob, plan, python_path
 from runyard.errors import ConfigError, LaunchInsideJob
-from runyard.store import layout
+from runyard.states import NEEDS_LOGIN
+from runyard.store import layout, records
 from runyard.store.db import Database
 
 DEEPEST = 5
@@ -134,6 +136,24 @@ def prepare(home: Path, jobs: Sequence[PlannedJob]) -> list[str]:
             backends[key] = backend_type.connect(planned.executor, str(home))
         requests.setdefault(key, []).append(planned.request)
     return [line for key, backend in backends.items() for line in backend.prepare(requests[key])]
+
+
+def log_in(db: Database, id: str) -> None:
+    """Log in, in this process and its terminal, where jobs of an experiment wait for that; their controller goes on.
+
+    Raises:
+        RunyardError: when the login is refused again.
+    """
+    done: set[tuple[str, str]] = set()
+    for row in records.jobs(db, id):
+        if row.status.state.ended or not row.status.reason.startswith(NEEDS_LOGIN):
+            continue
+        executor = executors.from_dict(row.spec["components"][0]["executor"])
+        backend_type = backend_class(executor)
+        key = (executor.kind, backend_type.cluster(executor))
+        if key not in done:
+            done.add(key)
+            backend_type.connect(executor, str(db.home)).prepare([])
 
 
 def preview(

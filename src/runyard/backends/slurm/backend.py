@@ -132,6 +132,9 @@ class SlurmBackend:
             ConfigError: for a request that can never run.
             TunnelError: when the machine cannot be reached.
         """
+        if not requests:
+            self.tunnel.connect()
+            return []
         distinct: dict[str, Request] = {}
         for request in requests:
             header = [x for x in request.files[SCRIPT].splitlines() if x.startswith("#SBATCH") and "job-name" not in x]

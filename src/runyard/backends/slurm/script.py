@@ -35,6 +35,13 @@ _STOP = 'scancel --signal=TERM "$SLURM_JOB_ID" 2>/dev/null || kill -TERM 0'
 # What sbatch --export=NONE keeps from the batch script, it must not keep from the job's steps too.
 _EXPORT_ALL = "unset SLURM_EXPORT_ENV"
 
+# srun ends with the largest code of its processes: when one has failed, with that of the others, which it kills.
+_FIRST_TO_FAIL = (
+    """[ $rc -eq 0 ] || { first=$(tail -c 1000000 "$A/log" | awk '/^srun: error: .*: tasks? [0-9,-]+: / { """
+    """if (sub(/.*: Exited with exit code /, "")) print; else if (/: Segmentation fault/) print 139; """
+    """else if (/: Aborted/) print 134; else if (/: (Killed|Out Of Memory)/) print 137; exit }'); rc=${first:-$rc}; }"""
+)
+
 HEAD = "runyard_head"
 _HEAD_LINE = f'{HEAD}=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1); export {HEAD}'
 
@@ -113,6 +120,8 @@ def batch_script(job: Job, members: list[SlurmExecutor], place: Place) -> str:
         prelude += _memory_lines()
     built = tuple(_member(job, i, members, place) for i in range(len(members)))
     closing = [line for m in built if m.messages for line in _said_by_srun(m)] + list(_CLOSING)
+    if _is_many(lead) and not job.group:
+        closing.insert(0, _FIRST_TO_FAIL)
     if lead.memory_measure:
         closing.insert(0, 'kill "$measures" 2>/dev/null')
     text = wrapper.render(
@@ -209,9 +218,9 @@ def _member(job: Job, index: int, members: list[SlurmExecutor], place: Place) ->
     launcher = executor.get_launcher()
     name = component.name if job.group else ""
     own = f"{_ATTEMPT}/{name}" if name else _ATTEMPT
-    many = executor.nodes * (1 if _spawns(launcher.kind) else executor.ntasks_per_node) > 1
+    many = _is_many(executor)
     words: list[str] = ["srun"]
-    if job.group and members[0].heterogeneous:
+    if job.group and members[0].heterogeneous and max(_components(members)):
         words.append(f"--het-group={_components(members)[index]}")
     if job.group:
         words += ["--overlap", f"--nodes={executor.nodes}"]
@@ -275,6 +284,11 @@ def _spawns(kind: str) -> bool:
     return kind in ("torchrun", "ft")
 
 
+def _is_many(executor: SlurmExecutor) -> bool:
+    """Say whether srun starts several processes."""
+    return executor.nodes * (1 if _spawns(executor.get_launcher().kind) else executor.ntasks_per_node) > 1
+
+
 def _shell_of(component: Component) -> str:
     return "bash" if component.setup.strip() else "sh"
 
@@ -303,7 +317,8 @@ def _het_nodes(count: int) -> list[str]:
     for i in range(count):
         lines.append(
             f"SLURM_MASTER_NODE_HET_GROUP_{i}=$(scontrol show hostnames "
-            f'"${{SLURM_JOB_NODELIST_HET_GROUP_{i}}}" | head -n 1); export SLURM_MASTER_NODE_HET_GROUP_{i}'
+            f'"${{SLURM_JOB_NODELIST_HET_GROUP_{i}:-$SLURM_JOB_NODELIST}}" | head -n 1); '
+            f"export SLURM_MASTER_NODE_HET_GROUP_{i}"
         )
     return lines
 
