@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from runyard.config import dryrun_fn as dryrun_fn
     from runyard.config import help as help
     from runyard.config import lazy_imports as lazy_imports
+    from runyard.devspace import DevSpace as DevSpace
     from runyard.engine.report import JobResult as JobResult
     from runyard.errors import RunyardError as RunyardError
     from runyard.errors import TaskFailed as TaskFailed
@@ -56,6 +57,7 @@ _PUBLIC = {
     "Config": "config",
     "ConfigMapPackager": "packagers.configmap",
     "ConfigurableMixin": "config",
+    "DevSpace": "devspace",
     "Executor": "executors.base",
     "ExecutorMacros": "executors.base",
     "Experiment": "experiment",

@@ -149,7 +149,7 @@ def submit(root: str, token: str) -> str:
     return (
         _HEAD
         + f"root={in_shell(root)}; mask=$(umask); umask 077\n"
-        + 'mkdir -p "$root" && cd "$root" && tar -xzof - || { echo "%refused"; df -P "$root" 2>/dev/null; exit 1; }\n'
+        + 'mkdir -p "$root" && cd "$root" && tar -xzmof - || { echo "%refused"; df -P "$root" 2>/dev/null; exit 1; }\n'
         + "echo %unpacked; umask $mask\n"
         + f"""while IFS='|' read -r index folder words; do
   out=$({{ here "$folder"; cd "$p" && {{ [ -e {OUTPUT} ] || (umask 077; : > {OUTPUT}); }} && eval "limit $words"
