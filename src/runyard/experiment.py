@@ -142,8 +142,8 @@ class Experiment:
             name: Its id; default: made from the task, with a number when taken.
             plugins: Applied to copies of task and executor at launch.
             tail_logs: Stream its log while it runs attached.
-            dependencies: Ids of tasks it depends on, also of tasks added later. What exactly it asks of
-                them is its executor's ``dependency_type``.
+            dependencies: Ids of tasks it depends on, also of tasks added later, and what :meth:`handle` returns for
+                tasks of other experiments. What exactly it asks of them is its executor's ``dependency_type``.
 
         Returns:
             The task's id.
@@ -185,6 +185,7 @@ class Experiment:
         tail_logs: bool = False,
         direct: bool = False,
         raise_on_failure: bool = True,
+        run_after: str | Sequence[str] = (),
     ) -> dict[str, JobResult]:
         """Launch all tasks, and unless detached wait until they have ended.
 
@@ -194,6 +195,8 @@ class Experiment:
             tail_logs: Stream the logs of all tasks.
             direct: Run the tasks one after the other in this very process, unrecorded, for debugging.
             raise_on_failure: Raise when a task did not succeed.
+            run_after: Earlier experiments (ids, or titles for the latest of each) all of whose tasks come first, as
+                the ``dependency_type`` of this one's executors says.
 
         Returns:
             What became of each task so far.
@@ -217,6 +220,7 @@ class Experiment:
             self._pinned(),
             self._say,
             self._wanted_id,
+            [run_after] if isinstance(run_after, str) else run_after,
         )
         self._recorded = True
         with db:
@@ -359,6 +363,24 @@ class Experiment:
             for stream, line in engine.logs.search(found, regex) if found else ():
                 member = engine.logs.member_of(stream)
                 self._print(f"{member} | {line}" if member else line)
+
+    def handle(self, task: str) -> str:
+        """Return the name by which tasks of other experiments can depend on a task of this one.
+
+        Example:
+            >>> later.add(evaluate, dependencies=[training.handle("train")])  # doctest: +SKIP
+
+        Raises:
+            ConfigError: when this experiment was not launched yet, or has no such task.
+        """
+        if not self._recorded:
+            raise ConfigError(
+                f"{self.title!r} was not launched yet",
+                hint="run(detach=True) it first, or add the tasks to one experiment",
+            )
+        with self._open() as db:
+            (name,) = engine.follow.names_of(store.records.jobs(db, self.id), [task])
+        return engine.external.name(self.id, name)
 
     def cancel(self, job_id: str | None = None) -> None:
         """End a task (or all of them) and wait until it has ended."""

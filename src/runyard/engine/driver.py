@@ -19,7 +19,7 @@ from pathlib import Path
 from runyard import executors
 from runyard.backends.base import Backend, Handle, Job, Request
 from runyard.backends.registry import backend_class
-from runyard.engine import graph
+from runyard.engine import external, graph
 from runyard.engine.record import forget_secrets
 from runyard.errors import BackendError, LeaseLost, StoreError, SubmitError, UnknownExperiment
 from runyard.executors.duration import clock
@@ -87,8 +87,21 @@ class Driver:
         self._version = -1
         for job_row in records.jobs(db, experiment_id):
             self._load(job_row)
+        self._elsewhere = {n for n in self._dependents if external.is_external(n)}
+        if self._elsewhere:
+            self._look_elsewhere()
         for name in self._jobs:
             self._offer(name)
+
+    def _look_elsewhere(self) -> None:
+        """See how the tasks of other experiments stand that ours depend on."""
+        for name, state in external.states(self.db, self._elsewhere).items():
+            if self._states.get(name) is not state:
+                self._states[name] = state
+                for dependent in self._dependents[name]:
+                    self._offer(dependent)
+            if state.ended:
+                self._elsewhere.discard(name)
 
     def _load(self, row: records.JobRow) -> None:
         job = Job.from_json(row.spec)
@@ -180,6 +193,8 @@ class Driver:
         if version == self._version:
             return
         self._version = version
+        if self._elsewhere:
+            self._look_elsewhere()
         for name, why in records.stops(self.db, self.id).items():
             if name in self._jobs and not self._jobs[name].stop:
                 self._jobs[name].stop = why

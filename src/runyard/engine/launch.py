@@ -11,7 +11,7 @@ from typing import Any
 from runyard import executors
 from runyard.backends.base import Backend, Request
 from runyard.backends.registry import backend_class
-from runyard.engine import code, record
+from runyard.engine import code, external, record
 from runyard.engine import controller as controllers
 from runyard.engine.code import CodeTaker, Pinned
 from runyard.engine.controller import Controller
@@ -70,6 +70,7 @@ def launch(
     pinned: Pinned | None = None,
     say: Callable[[str], None] = lambda _: None,
     id: str = "",
+    run_after: Sequence[str] = (),
 ) -> tuple[Database, str, list[PlannedJob], Controller]:
     """Record an experiment whose controller then drives it.
 
@@ -83,6 +84,7 @@ def launch(
         pinned: Code to use instead of what is on disk; see :class:`~runyard.engine.code.Pinned`.
         say: Called with each line about the code that ships.
         id: Exactly this id, instead of one made from title and second.
+        run_after: Experiments whose tasks must come first: ids, titles or unique prefixes.
 
     Returns:
         The store, the id, the jobs, and the controller, which has been told to go on.
@@ -99,7 +101,7 @@ def launch(
         controller = controllers.start(home, id)  # it starts up while we plan
         where = circumstances(home, title, id, like)
         taker = CodeTaker(where.cwd, _pinned(pinned, like))
-        jobs = plan(entries_for(id), where, taker)
+        jobs = plan(external.after(db, entries_for(id), run_after), where, taker)
         shipped = taker.snapshots()
         for line in code.lines(shipped):
             say(line)

@@ -151,7 +151,8 @@ def plan(entries: Sequence[Entry], launch: Launch, taker: CodeTaker | None = Non
     """
     if not entries:
         raise ConfigError(f"experiment {launch.title!r} has no tasks", hint="exp.add(task, executor=...) adds one")
-    graph.check([e.name for e in entries], {e.name: [d.name for d in e.dependencies] for e in entries})
+    needs = {e.name: [d.name for d in e.dependencies if "/" not in d.name] for e in entries}
+    graph.check([e.name for e in entries], needs)  # tasks of other experiments are looked at when it is launched
     taker = taker or CodeTaker(launch.cwd)
     return [_plan_entry(entry, launch, taker) for entry in entries]
 
