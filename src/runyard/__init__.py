@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runyard.errors import TaskFailed as TaskFailed
     from runyard.executors.base import Executor as Executor
     from runyard.executors.base import ExecutorMacros as ExecutorMacros
+    from runyard.executors.docker import DockerExecutor as DockerExecutor
     from runyard.executors.local import LocalExecutor as LocalExecutor
     from runyard.executors.slurm import SlurmExecutor as SlurmExecutor
     from runyard.executors.slurm import SlurmJobDetails as SlurmJobDetails
@@ -58,6 +59,7 @@ _PUBLIC = {
     "ConfigMapPackager": "packagers.configmap",
     "ConfigurableMixin": "config",
     "DevSpace": "devspace",
+    "DockerExecutor": "executors.docker",
     "Executor": "executors.base",
     "ExecutorMacros": "executors.base",
     "Experiment": "experiment",

@@ -64,6 +64,7 @@ def render(
     macros: Mapping[str, str] | None = None,
     redactor: tuple[str, ...] = (),
     forward_signals: bool = False,
+    forward_to_all: bool = False,
     told_to_end: bool = False,
     header: str = "",
     claim: tuple[str, ...] = (f"claim=${{{CLAIM}:-}}; unset {CLAIM}",),
@@ -73,6 +74,8 @@ def render(
     closing: tuple[str, ...] = (),
     stop: str = STOP,
     grace: int = GROUP_GRACE,
+    own_attempt: str = "manual-$$",
+    within: str = "",
 ) -> str:
     """Return the script of a job.
 
@@ -87,6 +90,7 @@ def render(
         redactor: Command that copies its input, blotting out secrets; it gets the secrets
             file as its last argument. Used when a member has secrets.
         forward_signals: Pass SIGTERM on to the members (where the scheduler signals only this shell).
+        forward_to_all: Pass it on to the members' children too, as where a whole process group is signalled.
         told_to_end: Do not believe a success after SIGTERM: some schedulers' launchers end with 0 when their job was
             killed.
         header: Lines right below ``#!/bin/sh`` (``#SBATCH`` …).
@@ -97,6 +101,8 @@ def render(
         closing: Lines to run after the members, before the result is written.
         stop: Command that tells a group's other members to end, once one has failed.
         grace: Seconds between the gentle and the final stop of a group's other members.
+        own_attempt: Name of the attempt of a script that a person submitted, as raw shell text.
+        within: Folder in the attempt's, for a script that is one of several of an attempt.
     """
     macros = macros or {}
     lines = ["#!/bin/sh"]
@@ -109,8 +115,9 @@ def render(
         "mask=$(umask); umask 077",
         f"job={quote(folder)}",
         *claim,
-        "attempt=${claim:-manual-$$}",
+        f"attempt=${{claim:-{own_attempt}}}",
         f'A="$job/{ATTEMPTS}/$attempt"',
+        *([f'mkdir -p "$A"; A="$A"/{quote(within)}'] if within else []),
         'mkdir "$A" 2>/dev/null || {',
         f'  [ -n "$claim" ] && [ -d "$A" ] && exit {CLAIMED}',
         '  mkdir -p "$A" || { echo "runyard: cannot make $A (disk full? no permission?)" >&2; '
@@ -131,7 +138,8 @@ def render(
     lines += prelude
     for i, member in enumerate(members):
         lines += _member(i, member, macros, redactor if hidden else ())
-    lines += _supervise(len(members), forward_signals, told_to_end, closing, stop, grace)
+    forward = "" if not forward_signals else "0" if forward_to_all or len(members) > 1 else "$pid"
+    lines += _supervise(len(members), forward, told_to_end, closing, stop, grace)
     return "\n".join(lines) + "\n"
 
 
@@ -194,11 +202,13 @@ _COLLECT = 'collect() { caught=; wait $pid; rc=$?; [ -z "$caught" ] || { wait $p
 _IGNORE = "trap '' TERM INT HUP"
 
 
-def _supervise(count: int, forward: bool, told: bool, closing: tuple[str, ...], stop: str, grace: int) -> list[str]:
+def _supervise(count: int, forward: str, told: bool, closing: tuple[str, ...], stop: str, grace: int) -> list[str]:
     lines = [_COLLECT, "pid=; rc=0"]
     if forward:
-        target = "$pid" if count == 1 else "0"
-        lines += [f"pass_on() {{ {_IGNORE}; caught=1; kill -TERM {target} 2>/dev/null; }}", "trap pass_on TERM INT HUP"]
+        lines += [
+            f"pass_on() {{ {_IGNORE}; caught=1; kill -TERM {forward} 2>/dev/null; }}",
+            "trap pass_on TERM INT HUP",
+        ]
     elif told:
         lines.append("told=; trap 'caught=1; told=1' TERM; trap '' INT HUP")
     else:

@@ -1,0 +1,282 @@
+"""From a job to the options of its containers. Pure: the same job gives the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runyard import executors
+from runyard.backends import wrapper
+from runyard.backends.base import CODE, JOB, PYTHON, RUNNER, Component, Job, expand
+from runyard.errors import ConfigError
+from runyard.executors.docker import DockerExecutor, ulimit, volumes
+from runyard.executors.macros import ExecutorMacros
+from runyard.launchers.base import Placement
+from runyard.shell import quote
+
+SCRIPT = "docker.sh"
+CONTAINERS = "containers.json"
+"""In a job's folder: what its containers are made of."""
+
+JOB_DIR = "/runyard/job"
+RUNNER_DIR = "/runyard/runner"
+CODE_DIR = "/runyard/code"
+SECRETS_FILE = "/runyard/secrets"
+
+JOB_LABEL, TASK_LABEL, EXPERIMENT_LABEL = "runyard.job", "runyard.task", "runyard.experiment"
+ATTEMPT_LABEL, MEMBER_LABEL = "runyard.attempt", "runyard.member"
+LAUNCHERS = frozenset({"default", "torchrun", "ft"})
+NAMELESS = ("host", "none", "bridge", "default")
+"""Networks on which containers do not find each other by name."""
+GRACE = 10
+"""Seconds between SIGTERM and SIGKILL, when a job is cancelled or another member of its group has failed."""
+
+_OWN_ATTEMPT = "manual-$(cat /proc/sys/kernel/random/uuid)"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who launches: numbers of user and group, and the user's name."""
+
+    uid: int
+    gid: int
+    name: str
+
+
+def base_name(job: Job) -> str:
+    """Return how the names of a job's containers begin: no other job, of whatever home, has the same."""
+    digest = hashlib.sha256(job.local_dir.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{re.sub('[^a-zA-Z0-9_.-]', '_', job.id.native)[:180].lstrip('_.-') or 'job'}-{digest}"
+
+
+def scripts(job: Job, caller: Caller) -> dict[str, str]:
+    """Return the wrapper script of each container, by its path in the job's folder.
+
+    Raises:
+        ConfigError: for what cannot run in a container.
+    """
+    members = executors_of(job)
+    return {_script(job, c): _wrapper(job, i, members, caller) for i, c in enumerate(job.components)}
+
+
+def containers(job: Job, caller: Caller, engine: str) -> dict[str, Any]:
+    """Return what a job's containers are made of, as plain JSON.
+
+    Each entry's ``create`` holds arguments of docker-py's ``containers.create``; :func:`at` adds the attempt.
+
+    Raises:
+        ConfigError: for what cannot run in a container.
+    """
+    members = executors_of(job)
+    own = job.group and members[0].network is None
+    return {
+        "name": base_name(job),
+        "engine": engine,
+        "network": own,
+        "containers": [
+            {"member": c.name if job.group else "", "create": _create(job, c, e, caller)}
+            for c, e in zip(job.components, members, strict=True)
+        ],
+    }
+
+
+def dumped(document: Mapping[str, Any]) -> str:
+    """Return the text of the file :data:`CONTAINERS`."""
+    return json.dumps(document, indent=1) + "\n"
+
+
+def name_at(document: Mapping[str, Any], attempt: int, member: str = "") -> str:
+    """Return the name of a container, or without a member that of the group's network."""
+    return ".".join([document["name"], str(attempt), *([member] if member else [])])
+
+
+def at(document: Mapping[str, Any], attempt: int) -> list[dict[str, Any]]:
+    """Return the arguments that create the containers of one attempt: name, label, command and network are added."""
+    out = []
+    for entry in document["containers"]:
+        member, create = entry["member"], dict(entry["create"])
+        create["name"] = name_at(document, attempt, member)
+        create["labels"] = {**create["labels"], ATTEMPT_LABEL: str(attempt)}
+        create["command"] = [*create["command"], str(attempt)]
+        if document["network"]:
+            network = name_at(document, attempt)
+            create["network"] = network
+            create["networking_config"] = {network: {"Aliases": [member]}}
+        out.append(create)
+    return out
+
+
+def executors_of(job: Job) -> list[DockerExecutor]:
+    """Return the executor of each member.
+
+    Raises:
+        ConfigError: when they don't fit together, or a launcher does not work here.
+    """
+    members = [executors.from_dict(c.executor) for c in job.components]
+    for executor in members:
+        kind = executor.get_launcher().kind
+        if kind not in LAUNCHERS:
+            raise ConfigError(
+                f"task {job.id.name!r}: the launcher {kind!r} does not work with {type(executor).__name__}",
+                hint=f"use one of {', '.join(sorted(LAUNCHERS))}",
+            )
+    typed: list[DockerExecutor] = [e for e in members if isinstance(e, DockerExecutor)]
+    assert len(typed) == len(members)
+    if len({e.network for e in typed}) > 1:
+        raise ConfigError(
+            f"task {job.id.name!r}: the members of the group are on different networks",
+            hint="give all of them one network, or none: then they share a new one",
+        )
+    return typed
+
+
+def _create(job: Job, component: Component, executor: DockerExecutor, caller: Caller) -> dict[str, Any]:
+    more = dict(executor.additional_kwargs)
+    script = f"{JOB_DIR}/{_script(job, component)}"
+    own_entry = more.pop("entrypoint", None)
+    create: dict[str, Any] = {
+        "image": executor.container_image,
+        "entrypoint": own_entry if own_entry is not None else ["sh", script],
+        "command": ["sh", script] if own_entry is not None else [],
+        "init": True,
+        "labels": {
+            **_labels(more.pop("labels", {})),
+            EXPERIMENT_LABEL: job.id.experiment,
+            TASK_LABEL: job.id.name,
+            JOB_LABEL: base_name(job),
+            MEMBER_LABEL: component.name if job.group else "",
+        },
+        "mounts": _mounts(job, component) + list(more.pop("mounts", ())),
+    }
+    if user := _user(executor, caller):
+        create["user"] = user
+    if executor.volumes:
+        create["volumes"] = volumes(executor.volumes, type(executor).__name__)
+    if executor.num_gpus:
+        create["device_requests"] = [{"Driver": "", "Count": executor.num_gpus, "Capabilities": [["gpu"]]}]
+    if executor.ulimits:
+        create["ulimits"] = [ulimit(limit, type(executor).__name__) for limit in executor.ulimits]
+    for name in ("runtime", "shm_size", "ipc_mode", "network", "healthcheck"):
+        if value := getattr(executor, name):
+            create[name] = value
+    if executor.privileged:
+        create["privileged"] = True
+    if executor.network and job.group and _has_names(executor.network):
+        aliases = [component.name, _alias(job, component)]
+        create["networking_config"] = {executor.network: {"Aliases": aliases}}
+    return {**create, **more}
+
+
+def _labels(given: Any) -> dict[str, str]:
+    return dict(given) if isinstance(given, Mapping) else dict.fromkeys(given, "")
+
+
+def _user(executor: DockerExecutor, caller: Caller) -> str:
+    return f"{caller.uid}:{caller.gid}" if executor.user is None else str(executor.user)
+
+
+def _mounts(job: Job, component: Component) -> list[dict[str, Any]]:
+    found = [_mount(job.local_dir, JOB_DIR), _mount(job.local_runner, RUNNER_DIR, read_only=True)]
+    if component.code:
+        tree = component.code["tree"]
+        source = component.code.get("link") or f"{job.local_code}/{tree}"
+        found.append(_mount(source, f"{CODE_DIR}/{tree}"))
+    else:
+        if component.workdir in ("", "/"):
+            raise ConfigError(
+                f"task {job.id.name!r}: it would run in the folder of the launch, which is {component.workdir!r}",
+                hint="launch from another folder, or choose a packager that ships the code",
+            )
+        found.append(_mount(component.workdir, component.workdir))
+    if any(c.secrets for c in job.components):
+        found.append(_mount(f"{job.home}/secrets/{job.id.experiment}/{job.id.name}", SECRETS_FILE, read_only=True))
+    return found
+
+
+def _mount(source: str, target: str, read_only: bool = False) -> dict[str, Any]:
+    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only}
+
+
+def _script(job: Job, component: Component) -> str:
+    return f"{component.name}/{SCRIPT}" if job.group else SCRIPT
+
+
+def _alias(job: Job, component: Component) -> str:
+    return f"{component.name}.{base_name(job)}"
+
+
+def _has_names(network: str) -> bool:
+    return network not in NAMELESS and not network.startswith("container:")
+
+
+def _hosts(job: Job, members: Sequence[DockerExecutor]) -> list[str]:
+    """Return the name under which each member is found by the others."""
+    network = members[0].network
+    if not job.group or (network and not _has_names(network)):
+        return ["127.0.0.1"] * len(members)
+    return [_alias(job, c) if network else c.name for c in job.components]
+
+
+def _wrapper(job: Job, index: int, members: Sequence[DockerExecutor], caller: Caller) -> str:
+    component, executor = job.components[index], members[index]
+    launcher = executor.get_launcher()
+    python = executor.python or "python3"
+    hosts = _hosts(job, members)
+    macros = {
+        ExecutorMacros.HEAD_NODE_IP_VAR: hosts[0],
+        ExecutorMacros.HET_GROUP_HOST_VAR: hosts[0],
+        ExecutorMacros.NUM_NODES_VAR: "1",
+        ExecutorMacros.NODE_RANK_VAR: "0",
+        ExecutorMacros.NPROC_PER_NODE_VAR: str(executor.nproc_per_node()),
+    } | {ExecutorMacros.group_host(i): host for i, host in enumerate(hosts)}
+    own = f"{job.id.native}.{component.name}" if job.group else job.id.native
+    place = Placement(nproc_per_node=executor.nproc_per_node(), python=python, job=own)
+    paths = {PYTHON: python, RUNNER: RUNNER_DIR, JOB: JOB_DIR, CODE: CODE_DIR}
+    member = wrapper.Member(
+        name="",
+        argv=tuple(expand(word, paths) for word in launcher.wrap(component.program, place)),
+        env={**launcher.environment(), **component.env},
+        secrets=component.secrets,
+        setup=component.setup,
+        workdir=expand(component.workdir, paths),
+    )
+    title = f"{component.name} in {job.id.name}" if job.group else job.id.name
+    return wrapper.render(
+        title=f"{title} of {job.id.experiment}",
+        folder=JOB_DIR,
+        members=(member,),
+        macros=macros,
+        facts={"RUNYARD_EXPERIMENT_ID": job.id.experiment, "RUNYARD_TASK": job.id.name},
+        redactor=(python, f"{RUNNER_DIR}/redact.py"),
+        forward_signals=True,
+        forward_to_all=True,
+        claim=("claim=${1:-}",),
+        secrets=SECRETS_FILE,
+        prelude=_prelude(component, python, caller, executor),
+        closing=_closing(executor, caller),
+        own_attempt=_OWN_ATTEMPT,
+        within=component.name if job.group else "",
+    )
+
+
+def _prelude(component: Component, python: str, caller: Caller, executor: DockerExecutor) -> tuple[str, ...]:
+    lines = ['[ -w "${HOME:-/}" ] || export HOME=/tmp']
+    if executor.user is None and caller.name:
+        # The image's list of users may lack this one; Python's getpass, among others, looks here first.
+        lines.append(f"export USER={quote(caller.name)} LOGNAME={quote(caller.name)}")
+    if component.secrets:
+        lines.append(
+            f"command -v {quote(python)} > /dev/null || {{ echo 'runyard: this task has secrets, and the image "
+            f'no {python} to blot them out of its log\' > "$A/log"; echo 127 > "$A/rc"; exit 127; }}'
+        )
+    return tuple(lines)
+
+
+def _closing(executor: DockerExecutor, caller: Caller) -> tuple[str, ...]:
+    if executor.user is None or caller.uid == 0:
+        return ()
+    return (f'[ "$(id -u)" -ne 0 ] || chown -R {caller.uid}:{caller.gid} "$A"',)

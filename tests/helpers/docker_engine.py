@@ -1,0 +1,335 @@
+"""A private Docker engine on this machine, for tests against the real thing.
+
+Everything lies in one folder, and clients find it by ``DOCKER_HOST``. The daemons live in namespaces of their own: of
+processes, so that nothing outlives the first of them; of mounts and networks, so that neither file systems nor bridges
+nor firewall rules of theirs are seen outside. Only the unix socket is. Several engines can run at the same time, next
+to one that the machine itself may have.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+IMAGE = "runyard-test:latest"
+TOOLS = """
+bash sh env ls cat cp mv rm mkdir mkfifo rmdir touch ln stat sleep seq sha256sum wc id date head tail tr sort uname
+chmod chown chgrp df nproc printf test true false timeout dd sed grep awk ps hostname getent git
+"""
+
+
+# The first process of the namespaces. It starts and stops daemons as its standard input tells, collects orphans, and
+# ends with its input: with it, the kernel ends everything in the namespace.
+FIRST = """
+import os, select, signal, subprocess, sys, time
+
+folder = sys.argv[1]
+for command in (["mount", "-t", "tmpfs", "tmpfs", "/run/containerd"], ["ip", "link", "set", "lo", "up"]):
+    subprocess.run(command, check=command[0] == "mount", stderr=subprocess.DEVNULL)
+daemons = {}
+
+def start(name, *argv):
+    log = os.open(f"{folder}/log/{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    files = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0), *((os.POSIX_SPAWN_DUP2, log, n) for n in (1, 2))]
+    daemons[name] = os.posix_spawnp(argv[0], argv, os.environ, file_actions=files, setsigdef=[signal.SIGPIPE])
+    os.close(log)
+
+def reap():
+    try:
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            for name in [n for n, p in daemons.items() if p == pid]:
+                del daemons[name]
+    except ChildProcessError:
+        pass
+
+text = b""
+while True:
+    ready = select.select([0], [], [], 0.02)[0]
+    reap()
+    if not ready:
+        continue
+    data = os.read(0, 4096)
+    if not data:
+        break
+    text += data
+    while b"\\n" in text:
+        line, _, text = text.partition(b"\\n")
+        verb, name, *argv = line.decode().split("\\t")
+        if verb == "start":
+            start(name, *argv)
+        elif name in daemons:
+            os.kill(daemons[name], getattr(signal, verb))
+            while verb in ("SIGTERM", "SIGKILL") and name in daemons:
+                time.sleep(0.01)
+                reap()
+        sys.stdout.write("done\\n")
+        sys.stdout.flush()
+"""
+
+
+def missing() -> str:
+    """Say in words what an engine lacks here, if anything."""
+    if os.geteuid() != 0:
+        return "only root can start a Docker engine of its own"
+    for tool in ("dockerd", "containerd", "runc", "unshare", "iptables", "ip"):
+        if not _tool(tool):
+            return f"there is no {tool} (Debian: apt-get install the packages in .ci/packages.d/docker.txt)"
+    return ""
+
+
+def _tool(name: str) -> str:
+    return shutil.which(name, path=PATH) or ""
+
+
+def until(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+    """Wait until something holds, for a limited time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        time.sleep(0.02)
+
+
+@dataclass
+class Engine:
+    """An engine that runs."""
+
+    folder: Path
+    live_restore: bool = True
+    _first: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def socket(self) -> Path:
+        """Where clients reach it."""
+        return self.folder / "docker.sock"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a client needs in its environment."""
+        return {"DOCKER_HOST": f"unix://{self.socket}"}
+
+    def client(self) -> Any:
+        """Return a client of docker-py."""
+        import docker
+
+        return docker.DockerClient(base_url=f"unix://{self.socket}", timeout=60)
+
+    def up(self) -> None:
+        """Start everything, and wait until it answers."""
+        (self.folder / "log").mkdir()
+        Path("/run/containerd").mkdir(exist_ok=True)
+        self._first = subprocess.Popen(
+            [
+                *(_tool("unshare"), "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+                *(sys.executable, "-ISc", FIRST, str(self.folder)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=self.folder,
+            start_new_session=True,
+            env={"PATH": PATH, "HOME": str(self.folder)},
+        )
+        (self.folder / "containerd.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        f = self.folder
+        (f / "dockerd.json").write_text("{}")
+        places = ["--root", f"{f}/containerd", "--state", f"{f}/state", "--address", f"{f}/containerd.sock"]
+        self._tell("start", "containerd", "containerd", "--config", f"{f}/containerd.toml", *places)
+        self._until_answers(f / "containerd.sock", "containerd")
+        self.start()
+
+    def start(self) -> None:
+        """Start the engine, and wait until it answers."""
+        f = self.folder
+        self.socket.unlink(missing_ok=True)  # that of one that was killed
+        self._tell(
+            *("start", "dockerd", "dockerd", "--host", f"unix://{self.socket}", "--containerd", f"{f}/containerd.sock"),
+            *("--data-root", f"{f}/data", "--exec-root", f"{f}/exec", "--pidfile", f"{f}/dockerd.pid"),
+            *("--config-file", f"{f}/dockerd.json", "--userland-proxy=false", "--shutdown-timeout", "3"),
+            *(["--live-restore"] if self.live_restore else []),
+        )
+        self._until_answers(self.socket, "dockerd")
+        until(self._ready, "the engine is ready")
+
+    def stop(self) -> None:
+        """End the engine in an orderly way; its containers go on if it was started so."""
+        self._tell("SIGTERM", "dockerd")
+
+    def kill(self) -> None:
+        """Kill the engine as a crash would."""
+        self._tell("SIGKILL", "dockerd")
+
+    def pause(self) -> None:
+        """Stop the engine as it is: clients can connect, and wait for an answer that does not come."""
+        self._tell("SIGSTOP", "dockerd")
+
+    def resume(self) -> None:
+        """Let the engine go on."""
+        self._tell("SIGCONT", "dockerd")
+
+    def down(self) -> None:
+        """End everything that was started."""
+        if self._first is not None:
+            with self._first as first:
+                assert first.stdin is not None
+                first.stdin.close()
+                try:
+                    first.wait(20)
+                finally:
+                    first.kill()
+
+    def log(self, name: str = "dockerd") -> str:
+        """Return what a daemon has said."""
+        path = self.folder / "log" / name
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def add_image(self, tag: str = IMAGE, files: Path | None = None) -> None:
+        """Give the engine an image: of this machine's Python and tools, or of a tar file."""
+        repository, _, version = tag.partition(":")
+        with self.client_closing() as client, (files or host_tar(self.folder / "image.tar")).open("rb") as file:
+            changes = ["ENV PATH=/usr/local/bin:/usr/bin:/bin"]
+            client.api.import_image_from_file(file.name, repository=repository, tag=version, changes=changes)
+
+    @contextmanager
+    def client_closing(self) -> Iterator[Any]:
+        """Return a client of docker-py that is closed at the end of the block."""
+        client = self.client()
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def reset(self) -> None:
+        """Bring back what a test took down, and remove all containers and networks."""
+        self.resume()
+        if not _answers(self.socket):
+            self.start()
+        with self.client_closing() as client:
+            for container in client.api.containers(all=True, quiet=True):
+                with suppress(Exception):
+                    client.api.remove_container(container["Id"], force=True, v=True)
+            client.networks.prune()
+
+    def _tell(self, *words: str) -> None:
+        assert self._first is not None
+        assert self._first.stdin is not None
+        assert self._first.stdout is not None
+        self._first.stdin.write("\t".join(words).encode() + b"\n")
+        self._first.stdin.flush()
+        said = self._first.stdout.readline()
+        assert said == b"done\n", f"the first process has ended: {self.log()}"
+
+    def _until_answers(self, path: Path, name: str) -> None:
+        deadline = time.monotonic() + 60
+        while not _answers(path):
+            assert time.monotonic() < deadline, f"{name} does not answer:\n{self.log(name)[-3000:]}"
+            time.sleep(0.02)
+
+    def _ready(self) -> bool:
+        with self.client_closing() as client, suppress(Exception):
+            return bool(client.ping())
+        return False
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as s:
+        return s.connect_ex(str(path)) == 0
+
+
+@contextmanager
+def running(**options: Any) -> Iterator[Engine]:
+    """Start an engine in a folder of its own, and leave nothing behind."""
+    folder = Path(tempfile.mkdtemp(prefix="ryd-"))
+    engine = Engine(folder, **options)
+    try:
+        try:
+            engine.up()
+            yield engine
+        finally:
+            engine.down()
+    finally:
+        shutil.rmtree(folder)
+
+
+def host_tar(target: Path) -> Path:
+    """Write a tar file of this machine's Python, shell and tools: enough of a system to run tasks in."""
+    python = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]
+    standard = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix, "base": sys.base_prefix}))
+    programs = [python, *(t for name in TOOLS.split() if (t := _tool(name)))]
+    binaries = [os.path.realpath(p) for p in programs]
+    modules = [str(p) for p in (standard / "lib-dynload").glob("*.so")]
+    with tarfile.open(target, "w") as tar:
+        for name in (
+            "usr/bin",
+            "usr/lib",
+            "usr/lib64",
+            "etc",
+            "tmp",
+            "root",
+            "proc",
+            "sys",
+            "dev",
+            "run",
+            "var",
+            "home",
+        ):
+            _folder(tar, name, 0o1777 if name == "tmp" else 0o755)
+        for name in ("bin", "lib", "lib64"):
+            _link(tar, name, f"usr/{name}")
+        for program in programs[1:]:
+            tar.add(os.path.realpath(program), f"usr/bin/{os.path.basename(program)}")
+        tar.add(python, python.lstrip("/"))
+        _link(tar, "usr/bin/python3", python)
+        for library in sorted(_libraries([*binaries, *modules])):
+            tar.add(os.path.realpath(library), f"usr{library}" if library.startswith("/lib") else library.lstrip("/"))
+        tar.add(standard, str(standard).lstrip("/"), filter=_without_extras)
+        _file(tar, "etc/passwd", "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534::/:/bin/false\n")
+        _file(tar, "etc/group", "root:x:0:\nnogroup:x:65534:\n")
+    return target
+
+
+def _without_extras(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    parts = Path(info.name).parts
+    left_out = {"test", "tests", "site-packages", "dist-packages", "idlelib", "tkinter", "ensurepip", "__pycache__"}
+    return None if left_out & set(parts) or info.name.endswith(".a") else info
+
+
+def _libraries(files: list[str]) -> set[str]:
+    told = subprocess.run(["ldd", *files], capture_output=True, text=True, check=False).stdout
+    found = {word for line in told.splitlines() for word in line.split() if word.startswith("/") and ".so" in word}
+    more = {
+        "/lib64/ld-linux-x86-64.so.2",
+        "/lib/x86_64-linux-gnu/libnss_files.so.2",
+        "/lib/x86_64-linux-gnu/libgcc_s.so.1",
+    }
+    return {f for f in found | more if os.path.exists(f) and not f.endswith(":")} - set(files)
+
+
+def _folder(tar: tarfile.TarFile, name: str, mode: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode = tarfile.DIRTYPE, mode
+    tar.addfile(info)
+
+
+def _link(tar: tarfile.TarFile, name: str, target: str) -> None:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = tarfile.SYMTYPE, target
+    tar.addfile(info)
+
+
+def _file(tar: tarfile.TarFile, name: str, text: str) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(text.encode())
+    tar.addfile(info, io.BytesIO(text.encode()))
