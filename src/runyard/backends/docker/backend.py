@@ -205,6 +205,7 @@ class DockerBackend:
                 by_engine.setdefault(handle.cluster, []).append(handle)
         for cluster, mine in by_engine.items():
             engine = self._engine(cluster)
+            engine.events.drain()
             shown = engine.containers(plan.JOB_LABEL)
             for handle in mine:
                 out[handle] = self._observe(engine, handle, shown.get(_key(handle), {}))
@@ -258,8 +259,8 @@ class DockerBackend:
         return logfiles.read(handle.folder, cursor)
 
     def wakeups(self) -> Sequence[int]:
-        """Return nothing: the engine is asked every ``poll_interval``."""
-        return ()
+        """Return the engines' streams of events; without one, an engine is asked every ``poll_interval``."""
+        return [fd for engine in self._engines.values() if (fd := engine.events.fileno()) >= 0]
 
     def discard(self, requests: Sequence[Request]) -> None:
         """Remove whatever containers and networks the jobs of these requests still have.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import socket
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from runyard.backends.docker.events import Events
 from runyard.backends.docker.outcome import Seen, inspected, listed
 from runyard.backends.docker.plan import ATTEMPT_LABEL, JOB_LABEL, MEMBER_LABEL
 from runyard.errors import ConfigError, SubmitError, Unavailable
@@ -60,11 +62,13 @@ class Engine:
     """One Docker engine. The connection is made when it is first used.
 
     Args:
-        address: Where it answers, as in ``DOCKER_HOST``.
+        address: Where it answers, as in ``DOCKER_HOST``: a unix socket.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.path = address.removeprefix("unix://")
+        self.events = Events(self.path)
         self._client: Any = None
 
     @contextmanager
@@ -73,6 +77,7 @@ class Engine:
         docker = sdk()
         requests = importlib.import_module("requests")
         try:
+            self._knock()
             if self._client is None:
                 self._client = docker.DockerClient(base_url=self.address, version="auto", timeout=_SECONDS)
                 weakref.finalize(self, self._client.close)
@@ -81,6 +86,12 @@ class Engine:
             raise
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as e:
             raise self._unavailable(e) from e
+
+    def _knock(self) -> None:
+        """Raise ``OSError`` when nobody listens; docker-py would find out too, and leave its socket open."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(_SECONDS)
+            s.connect(self.path)
 
     def _unavailable(self, error: Exception) -> Unavailable:
         text = str(error)
