@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 from runyard.errors import CancelError, SubmitError
 from runyard.executors.base import Executor
@@ -374,4 +374,13 @@ class Backend(Protocol):
 
     def wakeups(self) -> Sequence[int]:
         """Return file descriptors that become readable when ``observe`` is worth calling."""
+        ...
+
+
+@runtime_checkable
+class Discards(Protocol):
+    """What a backend offers besides, whose jobs may leave more than files behind."""
+
+    def discard(self, requests: Sequence[Request]) -> None:
+        """Remove all that ended jobs have left at the scheduler; called when their experiment is removed."""
         ...

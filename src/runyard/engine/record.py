@@ -15,8 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from runyard import executors
+from runyard.backends.base import Discards, Request
+from runyard.backends.registry import backend_class
 from runyard.engine.plan import Launch, PlannedJob, runner_files
-from runyard.errors import ConfigError, StoreError
+from runyard.errors import ConfigError, RunyardError, StoreError
 from runyard.home import ensure_private_dir
 from runyard.secrets import redact
 from runyard.shell import quote
@@ -190,6 +193,20 @@ def remove(db: Database, home: Path, id: str) -> None:
     row = records.experiment(db, id)
     if row.live:
         raise StoreError(f"{id} has {row.live} unfinished task(s)", hint=f"runyard experiment cancel {id} first")
+    _discard(db, home, id)
     records.remove(db, id)
     forget_secrets(home, id)
     layout.remove(home, row.folder)
+
+
+def _discard(db: Database, home: Path, id: str) -> None:
+    """Remove what the jobs of an experiment have left at their schedulers, as far as those can be reached."""
+    by_kind: dict[str, list[records.JobRow]] = {}
+    for row in records.jobs(db, id):
+        by_kind.setdefault(str(row.spec["kind"]), []).append(row)
+    for rows in by_kind.values():
+        with suppress(RunyardError):  # gone, switched off, or its plug-in is not installed now
+            executor = executors.from_dict(rows[0].spec["components"][0]["executor"])
+            backend = backend_class(executor).connect(executor, str(home))
+            if isinstance(backend, Discards):
+                backend.discard([Request.from_json(row.request, {}) for row in rows])

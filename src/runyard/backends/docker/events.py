@@ -12,7 +12,7 @@ from runyard.backends.docker.plan import JOB_LABEL
 
 
 class Events:
-    """Becomes readable when one of our containers has started or ended, or the engine has gone.
+    """Becomes readable when one of our containers ends, or the engine has gone.
 
     Args:
         path: The engine's unix socket.
@@ -46,7 +46,7 @@ class Events:
             self._socket = None
 
     def _connect(self) -> None:
-        filters = {"type": ["container"], "event": ["start", "die"], "label": [JOB_LABEL]}
+        filters = {"type": ["container"], "event": ["die"], "label": [JOB_LABEL]}
         request = f"GET /events?filters={quote(json.dumps(filters))} HTTP/1.1\r\nHost: docker\r\n\r\n"
         new = socket.socket(socket.AF_UNIX)
         new.settimeout(1.0)

@@ -108,6 +108,9 @@ def judge(seen: Seen | None, left: Left, where: str) -> Observation:
         return Observation(None, reason="the engine does not know its container, and it never started")
     if seen.state == "created":
         return Observation(JobState.PENDING, native=seen.state, where=where)
+    if seen.live and left.code == 0:
+        # Its wrapper's last word; the engine needs some time to see the end. Of a failure it may know more.
+        return results.ended(0, at=left.ended, started=left.started, where=where)
     if seen.live:
         state = JobState.RUNNING if left.started else JobState.PENDING
         native = f"{seen.state} ({seen.health})" if seen.health else seen.state
