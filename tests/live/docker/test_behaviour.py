@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ import runyard as run
 from docker_engine import IMAGE, Engine, until
 from runyard.backends.base import Handle
 from runyard.backends.docker import backend as docker_backend
+from runyard.backends.docker import plan
+from runyard.backends.docker.engine import Engine as Client
 from runyard.backends.docker.plan import Caller
 from runyard.cli.main import main
 from runyard.errors import ConfigError, Unavailable
@@ -177,7 +178,7 @@ def test_container_killed_behind_our_back(engine: Engine) -> None:
     with engine.client_closing() as client:
         client.api.kill(ours(engine)[0])
     exp.wait(raise_on_failure=False)
-    (result,) = exp.jobs
+    result = exp.wait(raise_on_failure=False)["task"]
     assert (result.status, result.exit_code) == (run.JobState.FAILED, 137)
     assert result.reason == "signal SIGKILL (its container was killed)"
 
@@ -193,8 +194,8 @@ def test_engine_restarted(engine: Engine) -> None:
         time.sleep(0.5)
         assert not exp.jobs[0].status.ended
         engine.start()
-        exp.wait()
-        assert (exp.jobs[0].status, exp.jobs[0].attempts) == (run.JobState.SUCCEEDED, 2)
+        result = exp.wait()["task"]
+        assert (result.status, result.attempts) == (run.JobState.SUCCEEDED, 2)
     finally:
         engine.stop()
         engine.live_restore = True
@@ -211,9 +212,6 @@ def test_what_a_crashed_launch_made_is_used(engine: Engine, tmp_path: Path) -> N
     (job,), backend, db = h.recorded(exp)
     with db:
         import json
-
-        from runyard.backends.docker import plan
-        from runyard.backends.docker.engine import Engine as Client
 
         document = json.loads(job.request.files[plan.CONTAINERS])
         id, state = Client(engine.env["DOCKER_HOST"]).create(plan.at(document, 1)[0])
@@ -285,7 +283,7 @@ def test_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     exp = run.Experiment("bad", executor(), clean_mode=True)
     exp.add(run.Script(inline="true"), name="task")
-    with pytest.raises(Unavailable, match="no Docker engine answers at unix://.*nobody.sock") as error:
+    with pytest.raises(Unavailable, match=r"no Docker engine answers at unix://.*nobody\.sock") as error:
         exp.run()
     assert "DOCKER_HOST" in error.value.hint
 
@@ -295,6 +293,3 @@ def test_a_folder_that_the_user_may_not_enter(engine: Engine) -> None:
     result = result_of(run.Script(inline="true"), user="65534:65534")
     assert result.status is run.JobState.FAILED
     assert "ermission denied" in result.reason
-
-
-Look = Callable[[], object]

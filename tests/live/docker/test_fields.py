@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 import runyard as run
 from docker_engine import IMAGE, Engine, until
-from runyard.backends.docker.backend import DockerBackend
+from runyard.backends.docker import plan
+from runyard.backends.docker.engine import Engine as Client
 from runyard.engine import launch
 from runyard.packagers import Packager
+from runyard.states import ENDED
 
 FIELDS: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], object], object]] = {
     "container_image": ({}, lambda c: c["Config"]["Image"], IMAGE),
@@ -31,7 +34,6 @@ FIELDS: dict[str, tuple[dict[str, Any], Callable[[dict[str, Any]], object], obje
         lambda c: (c["Config"]["Healthcheck"]["Test"], c["Config"]["Healthcheck"]["Interval"]),
         (["CMD", "true"], 10**9),
     ),
-    "privileged": ({"privileged": True}, lambda c: c["HostConfig"]["Privileged"], True),
     "network": ({"network": "none"}, lambda c: list(c["NetworkSettings"]["Networks"]), ["none"]),
     "volumes": (
         {"volumes": ["/usr/share:/there:ro"]},
@@ -85,7 +87,8 @@ def containers(_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Ite
             )
             exp.add(run.Script(inline="echo begun; exec sleep 300"), executor, name)
         exp.run(detach=True)
-        until(lambda: all(r.status is run.JobState.RUNNING for r in exp.jobs), "all tasks run", 60)
+        until(lambda: all(r.status in (run.JobState.RUNNING, *ENDED) for r in exp.jobs), "all tasks have begun", 60)
+        assert [(r.id, r.status) for r in exp.jobs if r.status.ended] == []
         found = {}
         for row in client.api.containers(filters={"label": "runyard.experiment=" + exp.id}):
             found[names[row["Labels"]["runyard.task"]]] = client.api.inspect_container(row["Id"])
@@ -108,19 +111,40 @@ def test_secrets_are_nowhere_in_a_container(containers: dict[str, dict[str, Any]
     assert all(any(m["Destination"] == "/runyard/secrets" for m in c["Mounts"]) for c in containers.values())
 
 
-def test_num_gpus(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no GPU here: the container can be made, and not started, which is said in words."""
-    monkeypatch.setenv("RUNYARD_HOME", str(tmp_path))
+@pytest.mark.parametrize(
+    ("field", "name", "wanted"),
+    [
+        (
+            {"num_gpus": 2},
+            "DeviceRequests",
+            [{"Driver": "", "Count": 2, "DeviceIDs": None, "Capabilities": [["gpu"]], "Options": {}}],
+        ),
+        ({"privileged": True}, "Privileged", True),
+    ],
+    ids=["num_gpus", "privileged"],
+)
+def test_field_of_a_container_that_may_not_start_here(
+    field: dict[str, Any], name: str, wanted: object, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be no GPU here, nor all capabilities: the container can always be made, and the engine shows it."""
     monkeypatch.chdir(tmp_path)
-    executor = run.DockerExecutor(container_image=IMAGE, packager=Packager(), num_gpus=2)
-    exp = run.Experiment("gpus", executor, clean_mode=True)
+    exp = run.Experiment("made", run.DockerExecutor(container_image=IMAGE, packager=Packager(), **field))
     exp.add(run.Script(inline="true"), name="task")
-    _, (planned,), _ = launch.preview(tmp_path, "gpus", 1, exp._entries(False))
-    backend = DockerBackend(str(tmp_path))
-    del backend
-    document = planned.request.files["containers.json"]
-    assert '"Count": 2' in document
-    result = exp.run(raise_on_failure=False)["task"]
+    _, (planned,), _ = launch.preview(tmp_path, "made", 1, exp._entries(False))
+    document = json.loads(planned.request.files[plan.CONTAINERS])
+    (tmp_path / planned.job.folder).mkdir(parents=True)
+    (tmp_path / planned.job.folder).with_name(".runner").mkdir()
+    with engine.client_closing() as client:
+        id, _ = Client(engine.env["DOCKER_HOST"]).create(plan.at(document, 1)[0])
+        assert client.api.inspect_container(id)["HostConfig"][name] == wanted
+
+
+def test_gpus_that_are_not_there(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNYARD_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    executor = run.DockerExecutor(container_image=IMAGE, packager=Packager(), num_gpus=-1)
+    result = run.run(run.Script(inline="true"), executor, name="task", tail_logs=False, raise_on_failure=False)
+    assert result is not None
     assert result.status is run.JobState.FAILED
     assert "could not select device driver" in result.reason
     assert "NVIDIA Container Toolkit" in result.reason
