@@ -1,6 +1,6 @@
 """N echo containers: Runyard against a shell loop of ``docker run -d`` and ``docker wait`` on the same engine.
 
-    python benchmarks/docker.py [--count 20] [--repeat 3]
+    python benchmarks/docker_echo.py [--count 20] [--repeat 3]
 
 Starts an engine of its own (as root; see ``tests/helpers/docker_engine.py``), takes turns, throws the first turn away,
 prints the medians of whole processes as JSON, and ends with 1 when Runyard needs more than 1.3 times the loop's seconds
