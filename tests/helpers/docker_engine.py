@@ -309,11 +309,10 @@ def _without_extras(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
 def _libraries(files: list[str]) -> set[str]:
     told = subprocess.run(["ldd", *files], capture_output=True, text=True, check=False).stdout
     found = {word for line in told.splitlines() for word in line.split() if word.startswith("/") and ".so" in word}
-    more = {
-        "/lib64/ld-linux-x86-64.so.2",
-        "/lib/x86_64-linux-gnu/libnss_files.so.2",
-        "/lib/x86_64-linux-gnu/libgcc_s.so.1",
-    }
+    # Loaded at run time: the loader itself, names of users, and what packages in wheels take from the system.
+    names = ("libnss_files.so.2", "libgcc_s.so.1", "libstdc++.so.6", "librt.so.1", "libdl.so.2", "libutil.so.1")
+    more = {"/lib64/ld-linux-x86-64.so.2", *(f"/lib/x86_64-linux-gnu/{name}" for name in names)}
+    more |= {path.replace("/lib/", "/usr/lib/", 1) for path in more if not os.path.exists(path)}
     return {f for f in found | more if os.path.exists(f) and not f.endswith(":")} - set(files)
 
 

@@ -55,9 +55,11 @@ class DockerBackend:
 
     @classmethod
     def cluster(cls, executor: Executor) -> str:
-        """Return the name of the engine that a launch from here would use."""
+        """Return the name of the engine that a launch from here would use; the records of a job hold its own."""
         del executor
-        return address.cluster_of(address.chosen())
+        with suppress(ConfigError):  # planning says that a docker context is gone; what runs does not need it
+            return address.cluster_of(address.chosen())
+        return cls.kind
 
     # -- planning ------------------------------------------------------------------------------
 

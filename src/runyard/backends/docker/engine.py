@@ -174,12 +174,10 @@ class Engine:
         Raises:
             ConfigError: when it cannot be had.
         """
-        name, _, tag = image.rpartition(":")
-        repository, tag = (name, tag) if name and "/" not in tag and "@" not in image else (image, "")
         why = ""
         with self._asking() as client:
             try:
-                for event in client.api.pull(repository, tag=tag or None, stream=True, decode=True):
+                for event in client.api.pull(image, stream=True, decode=True):
                     if "error" in event:
                         why = str(event["error"])
                         break

@@ -256,6 +256,7 @@ def _wrapper(job: Job, index: int, members: Sequence[DockerExecutor], caller: Ca
         forward_to_all=True,
         claim=("claim=${1:-}",),
         secrets=SECRETS_FILE,
+        marks={"host": "a container on $host"},  # its process numbers are its own, also under the host's name
         prelude=_prelude(component, python, caller, executor),
         closing=_closing(executor, caller),
         own_attempt=_OWN_ATTEMPT,
