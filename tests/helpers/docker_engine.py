@@ -291,7 +291,10 @@ def host_tar(target: Path) -> Path:
         for program in programs[1:]:
             tar.add(os.path.realpath(program), f"usr/bin/{os.path.basename(program)}")
         tar.add(python, python.lstrip("/"))
-        _link(tar, "usr/bin/python3", python)
+        for name in ("python", "python3"):  # what virtual environments point to
+            if os.path.dirname(python) != "/usr/bin":
+                _link(tar, f"{os.path.dirname(python).lstrip('/')}/{name}", os.path.basename(python))
+            _link(tar, f"usr/bin/{name}", python)
         for library in sorted(_libraries([*binaries, *modules])):
             tar.add(os.path.realpath(library), f"usr{library}" if library.startswith("/lib") else library.lstrip("/"))
         tar.add(standard, str(standard).lstrip("/"), filter=_without_extras)
@@ -310,7 +313,8 @@ def _libraries(files: list[str]) -> set[str]:
     told = subprocess.run(["ldd", *files], capture_output=True, text=True, check=False).stdout
     found = {word for line in told.splitlines() for word in line.split() if word.startswith("/") and ".so" in word}
     # Loaded at run time: the loader itself, names of users, and what packages in wheels take from the system.
-    names = ("libnss_files.so.2", "libgcc_s.so.1", "libstdc++.so.6", "librt.so.1", "libdl.so.2", "libutil.so.1")
+    stems = "nss_files.so.2 gcc_s.so.1 stdc++.so.6 pthread.so.0 rt.so.1 dl.so.2 util.so.1 m.so.6 z.so.1 gomp.so.1"
+    names = [f"lib{stem}" for stem in stems.split()]
     more = {"/lib64/ld-linux-x86-64.so.2", *(f"/lib/x86_64-linux-gnu/{name}" for name in names)}
     more |= {path.replace("/lib/", "/usr/lib/", 1) for path in more if not os.path.exists(path)}
     return {f for f in found | more if os.path.exists(f) and not f.endswith(":")} - set(files)

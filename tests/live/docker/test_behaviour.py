@@ -80,10 +80,8 @@ def test_torchrun(engine: Engine, work: Path) -> None:
     fields = {"volumes": [f"{sys.prefix}:{sys.prefix}:ro"], "python": sys.executable, "shm_size": "256m"}
     task = run.Script("rank.py", entrypoint="python")
     done = result_of(task, launcher="torchrun", ntasks_per_node=2, env_vars={"OMP_NUM_THREADS": "1"}, **fields)
-    assert sorted(x for x in done.log_path.read_text().splitlines() if x.startswith("rank")) == [
-        "rank 0 of 2",
-        "rank 1 of 2",
-    ]
+    log = done.log_path.read_text()
+    assert sorted(x for x in log.splitlines() if x.startswith("rank")) == ["rank 0 of 2", "rank 1 of 2"], log
 
 
 SERVER = "import socket; s = socket.create_server(('', 5000)); c, _ = s.accept(); c.sendall(b'hello'); c.close()"
