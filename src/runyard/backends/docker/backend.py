@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +45,7 @@ class DockerBackend:
         self.home = home
         self._engines: dict[str, Engine] = {}
         self._trees: set[str] = set()
+        self._one_at_a_time = threading.Lock()
         self._documents: dict[str, Mapping[str, Any]] = {}
         self._kill_at: dict[str, float] = {}
 
@@ -130,12 +132,16 @@ class DockerBackend:
         cluster = str(request.options["engine"])
         if not address.is_here(cluster):
             return SubmitError(f"task {request.job.name!r} was planned for {cluster}", hint="launch it there")
+        handle = self._handle(request, request.attempt)
+        if _recorded(handle):
+            return handle  # it has run, and its container is gone: another would only find it claimed
         try:
-            self._bring_code(request.options.get("code", ()))
+            with self._one_at_a_time:
+                self._bring_code(request.options.get("code", ()))
             self._start(self._engine(cluster), request)
         except (SubmitError, PackagingError, ConfigError) as e:
             return SubmitError(f"task {request.job.name!r}: {e.message}", hint=e.hint)
-        return self._handle(request, request.attempt)
+        return handle
 
     def _start(self, engine: Engine, request: Request) -> None:
         """Create all containers of an attempt, then start them; what exists already is used."""
