@@ -35,7 +35,7 @@ chmod chown chgrp df nproc printf test true false timeout dd sed grep awk ps hos
 # The first process of the namespaces. It starts and stops daemons as its standard input tells, collects orphans, and
 # ends with its input: with it, the kernel ends everything in the namespace.
 FIRST = """
-import os, select, signal, subprocess, sys, time
+import os, select, shutil, signal, subprocess, sys, time
 
 folder = sys.argv[1]
 for command in (["mount", "-t", "tmpfs", "tmpfs", "/run/containerd"], ["ip", "link", "set", "lo", "up"]):
@@ -78,6 +78,14 @@ while True:
                 reap()
         sys.stdout.write("done\\n")
         sys.stdout.flush()
+
+# The tests may have been killed: leave nothing behind, whoever is still there.
+os.kill(-1, signal.SIGKILL)
+with open("/proc/mounts") as mounts:
+    below = [line.split()[1] for line in mounts if line.split()[1].startswith(f"{folder}/")]
+for mount in reversed(below):
+    subprocess.run(["umount", "-l", mount], stderr=subprocess.DEVNULL)
+shutil.rmtree(folder, ignore_errors=True)
 """
 
 
@@ -260,7 +268,8 @@ def running(**options: Any) -> Iterator[Engine]:
         finally:
             engine.down()
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        assert not folder.exists(), f"{folder} could not be removed"
 
 
 def host_tar(target: Path) -> Path:
