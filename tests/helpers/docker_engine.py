@@ -93,7 +93,7 @@ def missing() -> str:
     """Say in words what an engine lacks here, if anything."""
     if os.geteuid() != 0:
         return "only root can start a Docker engine of its own"
-    for tool in ("dockerd", "containerd", "runc", "unshare", "iptables", "ip"):
+    for tool in ("dockerd", "docker", "containerd", "runc", "unshare", "iptables", "ip"):
         if not _tool(tool):
             return f"there is no {tool} (Debian: apt-get install the packages in .ci/packages.d/docker.txt)"
     return ""
