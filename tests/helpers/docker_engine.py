@@ -246,7 +246,7 @@ class Engine:
             time.sleep(0.02)
 
     def _ready(self) -> bool:
-        with self.client_closing() as client, suppress(Exception):
+        with suppress(Exception), self.client_closing() as client:  # it may listen, and hang up
             return bool(client.ping())
         return False
 
