@@ -48,7 +48,7 @@ def from_json(text: str) -> Any:
         data = json.loads(text)
     except ValueError as error:
         raise ConfigError(f"this is not JSON: {error}") from None
-    return _load(data)
+    return from_data(data)
 
 
 def to_toml(buildable: Any) -> str:
@@ -70,7 +70,7 @@ def from_toml(text: str) -> Any:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"this is not TOML: {error}") from None
-    return _load(data)
+    return from_data(data)
 
 
 def to_yaml(buildable: Any) -> str:
@@ -103,7 +103,7 @@ def from_yaml(text: str) -> Any:
         data = yaml.load(text, Loader=_yaml_class("SafeLoader"))
     except yaml.YAMLError as error:
         raise ConfigError(f"this is not YAML: {error}") from None
-    return _load(data)
+    return from_data(data)
 
 
 def _yaml_class(name: str) -> Any:
@@ -201,7 +201,12 @@ def _simple_key(key: Any) -> bool:
 # ---------------------------------------------------------------- reading
 
 
-def _load(data: Any) -> Any:
+def from_data(data: Any) -> Any:
+    """Return the Config or Partial that plain data describes, as :func:`from_yaml` and its kin read it from text.
+
+    Raises:
+        ConfigError: when it has no ``_target_``, or names something unknown.
+    """
     reader = _Reader()
     try:
         tree = reader.node(data, "config")
