@@ -204,6 +204,9 @@ class Experiment:
         """
         self._must_be_new("run")
         engine.launch.refuse_inside_job()
+        if engine.launch.is_dry():
+            self.dryrun()
+            return {}
         if direct:
             self._run_direct(sequential)
             return {}

@@ -227,11 +227,15 @@ def _field(owner: Any, key: str) -> Any:
         if taken.extra is None:
             raise Mismatch(f"{title} takes no argument {key!r}", meant(key, taken.parameters, "it takes"))
         return taken.extra
-    known = types.hints(target)
-    if key not in known and not hasattr(owner, key):
-        fields = [name for name in known if not name.startswith("_")]
-        raise Mismatch(f"{title} has no field {key!r}", meant(key, fields, "it has"))
-    return known.get(key, MISSING)
+    if dataclasses.is_dataclass(owner):
+        known = [field.name for field in dataclasses.fields(owner)]
+        found = key in known
+    else:
+        known = [name for name in types.hints(target) if not name.startswith("_")]
+        found = key in known or hasattr(owner, key)
+    if not found:
+        raise Mismatch(f"{title} has no field {key!r}", meant(key, known, "it has"))
+    return types.hints(target).get(key, MISSING)
 
 
 def _current(owner: Any, key: Key) -> Any:

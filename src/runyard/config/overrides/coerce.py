@@ -70,7 +70,7 @@ def refusal(place: Place, reason: str, hint: str = "") -> OverrideError:
     """Return the error for a value that cannot be used, which says where it stands."""
     shown = place.text if len(place.text) <= 200 else place.text[:200] + "…"
     where = f"{shown}: " if shown else ""
-    inner = "" if place.text.startswith(place.path) else f"{place.path}: "
+    inner = "" if place.path in place.text else f"{place.path}: "
     return OverrideError(f"{where}{inner}{reason}", hint=hint)
 
 
@@ -82,7 +82,7 @@ class _Coercion:
 
     def value(self, node: Node, annotation: Any, place: Place) -> Any:
         if isinstance(node, File):
-            return self.value(from_data(self.sources.read(node.path, node.section)), annotation, place)
+            return self.value(from_data(self.read(node, place)), annotation, place)
         if isinstance(node, Data):
             return self.data(node, annotation, place)
         plain = bare(annotation)
@@ -114,6 +114,12 @@ class _Coercion:
         if kind or is_class(plain):
             return self.configured(node, plain, kind or "Config", target, place)
         return plain_value(node, annotation)
+
+    def read(self, node: File, place: Place) -> Any:
+        try:
+            return self.sources.read(node.path, node.section)
+        except OverrideError as error:
+            raise refusal(place, error.message, error.hint) from None
 
     # -- unions and untyped --------------------------------------------------------------------
 
