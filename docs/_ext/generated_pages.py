@@ -20,6 +20,7 @@ GROUPS = {
     "packagers": ("Packagers", ("packagers", "snapshots")),
     "tunnels": ("Tunnels", ("tunnels",)),
     "ray": ("Ray", ("ray",)),
+    "cli": ("Command-line entrypoints", ("cli",)),
     "errors": ("Errors", ("errors",)),
     "other": ("More", ()),
 }

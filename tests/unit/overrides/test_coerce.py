@@ -41,6 +41,8 @@ class Zoo(Sources):
         return ["my_model", "wide"] if annotation is Model else []
 
     def read(self, path, section):
+        if path not in self.files:
+            raise OverrideError(f"there is no file {path}")
         return self.files[path]
 
 

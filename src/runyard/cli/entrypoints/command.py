@@ -56,6 +56,9 @@ class EntrypointCommand(click.Command):
             raise click.UsageError(
                 f"No such option: {error.option_name}. Arguments have no dashes: {near[0]}=VALUE", ctx
             ) from None
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # it names the help of this command
+            raise
 
     def _run(self, overrides: Sequence[str], **given: Any) -> int:
         if given.get("verbose"):

@@ -102,10 +102,10 @@ class RunContext:
             What became of each task; nothing for a dry or direct run.
 
         Raises:
-            TaskFailed: when a task did not succeed.
+            runyard.TaskFailed: when a task did not succeed.
         """
         if self.dryrun:
-            exp.dryrun()
+            exp.dryrun(sequential=sequential)
             return {}
         return exp.run(sequential, detach=self.detach, tail_logs=bool(self.tail_logs), direct=self.direct)
 
@@ -125,7 +125,7 @@ class RunContext:
             name: Its name.
 
         Raises:
-            TaskFailed: when it did not succeed.
+            runyard.TaskFailed: when it did not succeed.
         """
         from runyard.oneshot import run
 
@@ -153,7 +153,7 @@ class RunContext:
 
         Raises:
             ConfigError: for an argument that cannot be used.
-            TaskFailed: when a task did not succeed.
+            runyard.TaskFailed: when a task did not succeed.
 
         Example:
             >>> def double(x: int):

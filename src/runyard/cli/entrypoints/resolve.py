@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from runyard.cli.entrypoints.lookup import Lookup
 from runyard.cli.entrypoints.registry import Entrypoint
 from runyard.config.overrides import Override, Place, files, parse, parse_value, types
 from runyard.config.overrides.coerce import coerce
-from runyard.config.overrides.nodes import Items, from_data
+from runyard.config.overrides.nodes import Items, Node, Pairs, Text, Word, from_data
 from runyard.config.overrides.plain import NONE_WORDS, meant
 from runyard.errors import ConfigError, OverrideError
 
@@ -134,7 +134,16 @@ def _set_in_context(entry: Entrypoint, ctx: RunContext, override: Override) -> N
                 hint="plugins[0].FIELD=VALUE sets a field of the first",
             )
         override = Override((head, 0, *rest), override.operator, override.value, override.text)
+    if override.path[:2] == ("executor", "env_vars"):
+        override = replace(override, value=_as_text(override.value))
     apply(ctx, [override], sources)
+
+
+def _as_text(node: Node) -> Node:
+    """Return a value of the environment, where ``1`` is text."""
+    if isinstance(node, Pairs):
+        return Pairs(node.raw, tuple((key, _as_text(value)) for key, value in node.pairs))
+    return Text(node.raw, node.raw) if isinstance(node, Word) else node
 
 
 def _is_none(override: Override) -> bool:

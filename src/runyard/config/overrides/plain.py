@@ -29,6 +29,7 @@ def guess(node: Node) -> Any:
     """Return a value for what it looks like: a number, true, none, a list of such, else text.
 
     Example:
+        >>> from runyard.config.overrides import parse_value
         >>> guess(parse_value("[1, 1e-3, true, null, relu, '1']"))
         [1, 0.001, True, None, 'relu', '1']
     """
