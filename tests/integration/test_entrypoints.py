@@ -148,7 +148,7 @@ def test_help_names_arguments_types_defaults_and_where_factories_are(train):
         "    optimizer.lr: float     [default: 0.1]",
         "  epochs: int               How long.  [default: 10]",
         "  recipe  __main__.recipe, train.py:40",
-        "Factories for model: Model:",
+        "Factories for model:",
         "  my_model  __main__.my_model, train.py:16  A model.",
         "  loud   __main__.loud, train.py:24",
         "-y, --yaml FILE ",
@@ -174,7 +174,7 @@ def test_help_imports_neither_fiddle_nor_pydantic(scripts):
             "--factory recip: 'recip' is no Partial[train]\n  -> did you mean 'recipe'? factories: recipe",
         ),
         (["--epochs", "5"], "No such option: --epochs. Arguments have no dashes: epochs=VALUE\n  -> train.py --help"),
-        (["-y"], "Option '-y' requires an argument.\n  -> train.py --help"),
+        (["-y"], "Option '-y' requires an argument. It is --yaml FILE; --yes launches without asking.\n"),
     ],
 )
 def test_what_is_refused_ends_with_2_and_no_traceback(train, args, message):

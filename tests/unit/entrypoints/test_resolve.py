@@ -240,6 +240,20 @@ def test_what_is_refused(tmp_path, words, options, message):
     assert message in str(error.value)
 
 
+def test_what_is_lacking_is_told_how_it_is_given():
+    class Net:
+        def __init__(self, width: int):
+            """Nothing."""
+
+    def fit(net: Net, size: int):
+        """Nothing."""
+
+    fit.__annotations__["net"] = Net
+    with pytest.raises(ConfigError) as error:
+        done(fn=fit)
+    assert str(error.value) == ("fit lacks net (Net), size (int)\n  -> write net.width=VALUE, or net=Net(width=VALUE)")
+
+
 def test_without_executor_there_is_nothing_to_launch():
     double = run.cli.entrypoint(enable_executor=False, name="double")(lambda x=1: 2 * x)
     with pytest.raises(ConfigError, match="executor=local: double runs in this process"):

@@ -1,6 +1,7 @@
 """Coercion: each kind of type, what fits, and what is said about what does not."""
 
 import math
+import sys
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +108,7 @@ def refused(text, annotation, **files):
         ("model", "my_model(hidden=8)", Config(Model, hidden=8)),
         ("model", "my_model(8)", Config(Model, hidden=8)),
         ("model", "Model(hidden=1, layers=[{size: 3}])", Config(Model, hidden=1, layers=[Config(Layer, size=3)])),
+        ("model", "Big", Config(Big)),
         ("model", "Big(experts=2)", Config(Big, experts=2)),
         ("model", "{hidden: 4, best: {size: 1, act: gelu}}", Config(Model, hidden=4, best=Config(Layer, 1, Act.GELU))),
         ("plain", "Plain(rate=1, model=my_model)", Config(subjects.Plain, rate=1.0, model=Config(Model, hidden=512))),
@@ -152,7 +154,8 @@ def test_partials_and_configs_by_annotation():
         ("wide", Model, "x=wide: the factory wide failed: ValueError: no memory"),
         ("{hiden: 3}", Model, "x={hiden: 3}: Model takes no argument 'hiden'\n  -> did you mean 'hidden'?"),
         ("no.such.thing", Callable, "x=no.such.thing: unknown target 'no.such.thing': there is no module 'no'"),
-        ("nothing", Callable, "x=nothing: 'nothing' is not defined in subjects"),
+        ("nothing", Callable, "x=nothing: 'nothing' is not defined in subjects\n  -> write package.module.name"),
+        ("scael", Callable, "x=scael: 'scael' is not defined in subjects\n  -> did you mean 'scale'?"),
         ("Act", type[Model], "x=Act: 'Act' is no type[Model]"),
         ("{[1]}", typing.Any, "a set cannot hold it"),
         ("{[1]: 2}", typing.Any, "it cannot be a key"),
@@ -191,16 +194,42 @@ def test_any_text_fits_or_is_refused(text, annotation):
         pass
 
 
-@given(st.text(alphabet="()[]{},:='\"@.abf1 _"), st.sampled_from(ANNOTATIONS))
+DANGEROUS = ("os.system", "subprocess.Popen", "os.posix_spawn", "os.remove", "socket.connect", "ctypes.dlopen")
+PAYLOADS = [
+    "__import__('os').system('true')",
+    "os.system('true')",
+    "(lambda: os.remove('x'))()",
+    "[__import__('subprocess').run(['true'])]",
+    "{x: __import__('os').system('true')}",
+    'f\'{__import__("os").system("true")}\'',
+    "Model(hidden=__import__('os').system('true'))",
+    "!!python/object/apply:os.system ['true']",
+    "$(true)",
+    "`true`",
+]
+watched: list[str] = []
+watching = False
+
+
+def watch(event, args):
+    if watching and event in DANGEROUS:
+        watched.append(event)
+
+
+sys.addaudithook(watch)
+
+
+@given(st.sampled_from(PAYLOADS) | st.text(alphabet="()[]{},:='\"@.abf1 _"), st.sampled_from(ANNOTATIONS))
 def test_no_code_is_run(text, annotation):
-    called = []
-    probe = Sources()
-    probe.factory = lambda name, *_: called.append(name)  # type: ignore[method-assign]
-    probe.read = lambda *_: 1  # type: ignore[method-assign]
+    global watching
+    watching = True
     try:
-        coerce(parse_value(text), annotation, Place("x", text, None), probe)
+        value(text, annotation)
     except ConfigError:
         pass
+    finally:
+        watching = False
+    assert watched == []
 
 
 @given(st.lists(st.integers()) | st.dictionaries(st.text(), st.floats(allow_nan=False)) | st.text() | st.none())

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from runyard.cli.entrypoints import options, registry
+from runyard.cli.entrypoints import contexts, options, registry
 from runyard.cli.entrypoints.flow import Declined, perform
 from runyard.cli.entrypoints.registry import Entrypoint
 from runyard.config.overrides import types
@@ -57,14 +57,15 @@ class EntrypointCommand(click.Command):
                 f"No such option: {error.option_name}. Arguments have no dashes: {near[0]}=VALUE", ctx
             ) from None
         except click.UsageError as error:
-            error.ctx = error.ctx or ctx  # it names the help of this command
-            raise
+            about = " It is --yaml FILE; --yes launches without asking." if _is_short_yaml(error) else ""
+            raise click.UsageError(error.format_message() + about, error.ctx or ctx) from None
 
     def _run(self, overrides: Sequence[str], **given: Any) -> int:
         if given.get("verbose"):
             os.environ["RUNYARD_DEBUG"] = "1"
         options.colour_tracebacks(given)
-        ctx = options.context(self.entry, _default_context(self.entry), given)
+        ctx = contexts.default_context(self.entry)
+        options.set_options(ctx, given)
         ctx.command = _words(click.get_current_context())
         try:
             perform(self.entry, ctx, overrides, options.exports(given))
@@ -73,12 +74,8 @@ class EntrypointCommand(click.Command):
         return 0
 
 
-def _default_context(entry: Entrypoint) -> Any:
-    from runyard.cli.entrypoints.resolve import context_parameter
-
-    name = context_parameter(entry)
-    default = types.signature(entry.fn).parameters[name].default if name else types.MISSING
-    return None if default in (types.MISSING, None) else default
+def _is_short_yaml(error: click.UsageError) -> bool:
+    return isinstance(error, click.BadOptionUsage) and error.option_name == "-y"
 
 
 def _words(ctx: click.Context) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from runyard.cli.entrypoints import resolve
+from runyard.cli.entrypoints import contexts, resolve
 from runyard.cli.entrypoints.context import RunContext
 from runyard.cli.entrypoints.registry import Entrypoint
 from runyard.config.encoder import is_buildable
@@ -28,7 +28,7 @@ def execute(entry: Entrypoint, ctx: RunContext, task: Any) -> Any:
         ConfigError: when it could not run; nothing is started then.
     """
     refuse_inside_job()
-    parameter = resolve.context_parameter(entry)
+    parameter = contexts.context_parameter(entry)
     if entry.kind == "task" and entry.enable_executor and not parameter:
         if ctx.direct and not (ctx.dryrun or ctx.executor or ctx.plugins):
             return _built(task)()
@@ -97,10 +97,10 @@ def lazy_task(entry: Entrypoint, ctx: RunContext, words: Sequence[str]) -> Scrip
     Raises:
         ConfigError: when the command does not run in a job.
     """
-    if entry.kind != "task" or not entry.enable_executor or resolve.context_parameter(entry):
+    if entry.kind != "task" or not entry.enable_executor or contexts.context_parameter(entry):
         raise ConfigError(f"--lazy is for commands that run in a job, and {entry.name} runs here")
-    given = resolve.split(entry, resolve.parse_words(entry, words))
-    resolve.set_context(entry, ctx, given.context)
+    given = contexts.split(entry, resolve.parse_words(entry, words))
+    contexts.set_context(entry, ctx, given.context)
     resolve.check_names(entry, given.task)
     options = [f"--{name}={getattr(ctx, name)}" for name in ("factory", "load", "yaml") if getattr(ctx, name)]
     args = [*ctx.command, *(override.text for override in given.task), *options, "--direct", "--yes"]

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from runyard.cli.entrypoints import registry
+from runyard.cli.entrypoints.contexts import context_parameter
 from runyard.cli.entrypoints.registry import Entrypoint, Factory
-from runyard.cli.entrypoints.resolve import context_parameter
 from runyard.cli.entrypoints.show import text_of, title
 from runyard.config.overrides import types
 
@@ -133,13 +133,12 @@ def _made(factory: Factory) -> Any:
 
 
 def _by_argument(entry: Entrypoint) -> list[tuple[str, list[Factory]]]:
-    found: dict[str, tuple[list[str], list[Factory]]] = {}
-    for name, param in types.signature(entry.fn).parameters.items():
+    found: dict[tuple[str, ...], tuple[list[types.Parameter], list[Factory]]] = {}
+    for param in types.signature(entry.fn).parameters.values():
         fitting = [f for f in registry.factories() if _serves(f, entry, param)]
         if fitting:
-            key = types.describe(param.annotation)
-            found.setdefault(key if not any(f.arg for f in fitting) else name, ([], fitting))[0].append(name)
-    return [(f"{', '.join(names)}: {key}" if key not in names else key, fs) for key, (names, fs) in found.items()]
+            found.setdefault(tuple(f.where for f in fitting), ([], fitting))[0].append(param)
+    return [(", ".join(param.name for param in params), fitting) for params, fitting in found.values()]
 
 
 def _serves(factory: Factory, entry: Entrypoint, param: types.Parameter) -> bool:

@@ -16,6 +16,7 @@ from runyard.errors import ConfigError
 
 EXPORTS = ("yaml", "toml", "json")
 THEMES = {"dark": "monokai", "light": "default", "monochrome": "bw"}
+_LAUNCHING = ("name", "direct", "dryrun", "detach", "tail_logs", "skip_confirmation", "lazy")
 _ALIASES = {"yes": "skip_confirmation", "no_confirm": "skip_confirmation"}
 
 
@@ -29,7 +30,10 @@ def make(entry: Entrypoint, defaults: Mapping[str, Any] | None = None) -> list[c
     Raises:
         ConfigError: when there is no option of a name in ``defaults``.
     """
-    options = [*(_launching() if entry.enable_executor else []), *_describing(), *_talking()]
+    options = [*_launching(), *_describing(), *_talking()]
+    if not entry.enable_executor:  # --yes may stand there all the same
+        options = [option for option in options if option.name not in _LAUNCHING]
+        options.append(click.Option(["--yes", "--no-confirm", "skip_confirmation"], is_flag=True, hidden=True))
     known = {option.name: option for option in options}
     for name, value in (defaults or {}).items():
         plain = name.lstrip("-").replace("-", "_")
@@ -82,20 +86,12 @@ def _talking() -> list[click.Option]:
     ]
 
 
-def context(entry: Entrypoint, default: RunContext | None, given: Mapping[str, Any]) -> RunContext:
-    """Return the context that options make.
-
-    Args:
-        entry: The entrypoint.
-        default: The context that is the default of the function's own argument.
-        given: The options; those that are ``None`` were not given.
-    """
-    ctx = dataclasses.replace(default) if default is not None else (entry.run_ctx_cls or RunContext)()
+def set_options(ctx: RunContext, given: Mapping[str, Any]) -> None:
+    """Set on a context the options that were given; those that are ``None`` were not."""
     names = {field.name for field in dataclasses.fields(ctx)}
     for name, value in given.items():
         if name in names and value is not None:
             setattr(ctx, name, value)
-    return ctx
 
 
 def exports(given: Mapping[str, Any]) -> dict[str, str]:

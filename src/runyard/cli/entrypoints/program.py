@@ -64,9 +64,12 @@ def entry_of(fn: Any, kind: str = "") -> Entrypoint:
     Raises:
         ConfigError: when it is no function.
     """
+    base = None
     if type(fn).__name__ == "LazyEntrypoint":
-        fn = fn.resolve().__fn_or_cls__
+        base = fn.resolve()
+        fn = base.__fn_or_cls__
     entry = getattr(fn, MARK, None) or make_entrypoint(fn)
+    entry = entry if base is None else dataclasses.replace(entry, default_factory=base)
     return dataclasses.replace(entry, kind=kind) if kind else entry
 
 

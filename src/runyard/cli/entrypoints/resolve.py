@@ -1,68 +1,25 @@
-"""From a command line's words to a task and a context: base, files, overrides, defaults, and what is missing."""
+"""From a command line's words to a task: its base, files, overrides, defaults, and what is missing."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runyard.cli.entrypoints.context import RunContext
+from runyard.cli.entrypoints.contexts import context_parameter, set_context, split
 from runyard.cli.entrypoints.lookup import Lookup
 from runyard.cli.entrypoints.registry import Entrypoint
+from runyard.config.encoder import is_buildable
 from runyard.config.overrides import Override, Place, files, parse, parse_value, types
 from runyard.config.overrides.coerce import coerce
-from runyard.config.overrides.nodes import Items, Node, Pairs, Text, Word, from_data
-from runyard.config.overrides.plain import NONE_WORDS, meant
+from runyard.config.overrides.nodes import from_data
+from runyard.config.overrides.plain import is_class, meant
 from runyard.errors import ConfigError, OverrideError
 
 if TYPE_CHECKING:
     from runyard.config.core import Partial
-
-OWN = ("executor", "plugins")
-"""What stands for the context's field of that name, unless the function has such an argument."""
-
-
-@dataclass(frozen=True)
-class Words:
-    """The overrides of a command line, told apart.
-
-    Args:
-        task: Changes of the function's arguments.
-        context: Changes of the context, their paths relative to it.
-    """
-
-    task: tuple[Override, ...]
-    context: tuple[Override, ...]
-
-
-def context_parameter(entry: Entrypoint) -> str:
-    """Return the name of the argument that gets the context; ``""`` when there is none."""
-    for name, param in types.signature(entry.fn).parameters.items():
-        if isinstance(param.default, RunContext):
-            return name
-        for option in types.members(param.annotation):
-            if isinstance(option, type) and issubclass(option, RunContext):
-                return name
-    return ""
-
-
-def split(entry: Entrypoint, overrides: Iterable[Override]) -> Words:
-    """Tell the changes of the context from those of the task."""
-    taken = types.signature(entry.fn).parameters
-    contexts = {context_parameter(entry), *({"run"} - set(taken))}
-    task: list[Override] = []
-    context: list[Override] = []
-    for override in overrides:
-        head, rest = override.path[0], override.path[1:]
-        if head in contexts and rest:
-            context.append(Override(rest, override.operator, override.value, override.text))
-        elif head in OWN and head not in taken:
-            context.append(override)
-        else:
-            task.append(override)
-    return Words(tuple(task), tuple(context))
 
 
 def parse_words(entry: Entrypoint, words: Sequence[str]) -> list[Override]:
@@ -82,88 +39,6 @@ def parse_words(entry: Entrypoint, words: Sequence[str]) -> list[Override]:
             hint = error.hint if "=" in word else meant(word, names, "write NAME=VALUE with one of")
             raise OverrideError(error.message, hint=hint or error.hint) from None
     return found
-
-
-# -- the context -------------------------------------------------------------------------------------
-
-
-def set_context(entry: Entrypoint, ctx: RunContext, overrides: Sequence[Override]) -> None:
-    """Apply ``executor=``, ``plugins=`` and ``run.FIELD=`` to the context, after the entrypoint's defaults.
-
-    Raises:
-        OverrideError: when one cannot be applied.
-    """
-    if overrides and not entry.enable_executor:
-        raise OverrideError(
-            f"{overrides[0].text}: {entry.name} runs in this process", hint="it has no executor, and is not launched"
-        )
-    if ctx.executor is None and entry.default_executor is not None:
-        ctx.executor = _made(entry.default_executor)
-    if not ctx.plugins and entry.default_plugins is not None:
-        ctx.plugins = _several(_made(entry.default_plugins))
-    for override in overrides:
-        _set_in_context(entry, ctx, override)
-
-
-def _set_in_context(entry: Entrypoint, ctx: RunContext, override: Override) -> None:
-    from runyard.config.overrides.apply import apply, built
-
-    head, rest = override.path[0], override.path[1:]
-    place = Place(str(head), override.text)
-    sources = Lookup(entry)
-    if head == "executor" and not rest and override.operator == "=":
-        from runyard.executors.base import Executor
-
-        ctx.executor = None if _is_none(override) else built(coerce(override.value, Executor, place, sources))
-        return
-    if head == "executor" and ctx.executor is None:
-        from runyard.executors.local import LocalExecutor
-
-        ctx.executor = LocalExecutor()
-    if head == "plugins" and not rest and override.operator in ("=", "+="):
-        from runyard.plugin import Plugin
-
-        wanted: Any = list[Plugin] if isinstance(override.value, Items) else Plugin
-        found = [] if _is_none(override) else _several(built(coerce(override.value, wanted, place, sources)))
-        ctx.plugins = found if override.operator == "=" else [*ctx.plugins, *found]
-        return
-    if head == "plugins" and rest and isinstance(rest[0], str):
-        if len(ctx.plugins) != 1:
-            raise OverrideError(
-                f"{override.text}: there are {len(ctx.plugins)} plugins",
-                hint="plugins[0].FIELD=VALUE sets a field of the first",
-            )
-        override = Override((head, 0, *rest), override.operator, override.value, override.text)
-    if override.path[:2] == ("executor", "env_vars"):
-        override = replace(override, value=_as_text(override.value))
-    apply(ctx, [override], sources)
-
-
-def _as_text(node: Node) -> Node:
-    """Return a value of the environment, where ``1`` is text."""
-    if isinstance(node, Pairs):
-        return Pairs(node.raw, tuple((key, _as_text(value)) for key, value in node.pairs))
-    return Text(node.raw, node.raw) if isinstance(node, Word) else node
-
-
-def _is_none(override: Override) -> bool:
-    return override.value.raw.strip().lower() in NONE_WORDS
-
-
-def _made(given: Any) -> Any:
-    from runyard.config.overrides.apply import built
-
-    is_function = callable(given) and not hasattr(given, "__dataclass_fields__")
-    return built(copy.deepcopy(given() if is_function else given))
-
-
-def _several(given: Any) -> list[Any]:
-    if given is None:
-        return []
-    return list(given) if isinstance(given, (list, tuple)) else [given]
-
-
-# -- the task ----------------------------------------------------------------------------------------
 
 
 def resolve(entry: Entrypoint, ctx: RunContext, words: Sequence[str]) -> Partial[Any]:
@@ -211,9 +86,11 @@ def _base(entry: Entrypoint, ctx: RunContext, sources: Lookup) -> Partial[Any]:
         path = ctx.load if ctx.load is not None else ctx.yaml
         return _task_of(entry, _whole(str(path)), f"{stated[0]} {path}")
     if entry.default_factory is not None:
-        if isinstance(entry.default_factory, str):
-            return _from_factory(entry, entry.default_factory, sources, f"default_factory={entry.default_factory!r}")
-        return _task_of(entry, entry.default_factory(), f"default_factory={entry.default_factory.__name__}")
+        default = entry.default_factory
+        if isinstance(default, str):
+            return _from_factory(entry, default, sources, f"default_factory={default!r}")
+        where = f"default_factory={getattr(default, '__name__', default)}"
+        return _task_of(entry, default if is_buildable(default) else default(), where)
     made = sources.default(entry.fn, Place("--factory"))
     return _task_of(entry, made(), "the default factory") if made else Partial(entry.fn)
 
@@ -228,6 +105,8 @@ def _stated(ctx: RunContext) -> list[str]:
 
 def _mapping(path: str) -> dict[str, Any]:
     file, _, section = path.partition(":")
+    if "=" in file:
+        raise OverrideError(f"--yaml {path}: that is no file", hint="-y is --yaml; --yes launches without asking")
     data = files.read(file, section)
     if data is None:
         return {}
@@ -332,18 +211,25 @@ def check_complete(entry: Entrypoint, task: Partial[Any], sources: Lookup) -> No
         return
     listed = ", ".join(f"{path} ({types.describe(param.annotation)})" for path, param, _ in lacking)
     path, param, owner = lacking[0]
-    names: list[str] = []
-    for option in types.members(param.annotation):
-        if option not in (types.MISSING, Any):
-            names += sources.names(option, Place(path, "", owner, param.name))
-    hint = f"write {path}={names[0]} (factories: {', '.join(names)})" if names else f"write {path}=VALUE"
-    raise OverrideError(f"{entry.name} lacks {listed}", hint=hint)
+    raise OverrideError(f"{entry.name} lacks {listed}", hint=_how_to_give(path, param, owner, sources))
+
+
+def _how_to_give(path: str, param: types.Parameter, owner: Any, sources: Lookup) -> str:
+    """Return what could be written for an argument that is lacking."""
+    options = [option for option in types.members(param.annotation) if option not in (types.MISSING, Any)]
+    names = [name for option in options for name in sources.names(option, Place(path, "", owner, param.name))]
+    if names:
+        return f"write {path}={names[0]} (factories: {', '.join(names)})"
+    for option in options:
+        _, target = types.configured(option)
+        if is_class(target):
+            fields = list(types.signature(target).parameters) or ["FIELD"]
+            return f"write {path}.{fields[0]}=VALUE, or {path}={target.__name__}({fields[0]}=VALUE)"
+    return f"write {path}=VALUE"
 
 
 def missing(node: Any, path: str = "") -> list[tuple[str, types.Parameter, Any]]:
     """Return the required arguments that are not set, with their paths, of a Config and all below it."""
-    from runyard.config.encoder import is_buildable
-
     found: list[tuple[str, types.Parameter, Any]] = []
     if is_buildable(node):
         if type(node).__name__ != "Partial" or not path:

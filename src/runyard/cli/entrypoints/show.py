@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from runyard.cli.entrypoints.context import RunContext
+from runyard.cli.entrypoints.contexts import context_parameter
 from runyard.cli.entrypoints.registry import Entrypoint
-from runyard.cli.entrypoints.resolve import context_parameter
 from runyard.config.encoder import is_buildable
 from runyard.config.overrides import types
 from runyard.secrets import MASK, looks_secret
@@ -87,6 +87,9 @@ def text_of(value: Any) -> str:
     if is_buildable(value):
         inner = ", ".join(f"{key}={text_of(item)}" for key, item in value.__arguments__.items())
         return f"{title(value)}({inner})"
+    if type(value) in (list, tuple) and any(map(is_buildable, value)):
+        inner = ", ".join(map(text_of, value))
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
     if isinstance(value, enum.Enum):
         return value.name
     if isinstance(value, Path):

@@ -20,7 +20,7 @@ from runyard.config.overrides.arithmetic import combine
 from runyard.config.overrides.coerce import coerce, refusal
 from runyard.config.overrides.grammar import Key, Override, path_text
 from runyard.config.overrides.nodes import Items, Node, Pairs, from_data
-from runyard.config.overrides.plain import Mismatch, guess, meant
+from runyard.config.overrides.plain import Mismatch, guess, is_class, meant
 from runyard.config.overrides.sources import Place, Sources
 from runyard.config.overrides.types import MISSING, bare, describe
 from runyard.errors import OverrideError
@@ -120,7 +120,7 @@ class _Change:
             origin = typing.get_origin(bare(option)) or bare(option)
             if origin is dict:
                 return {}
-            if target is not MISSING and (kind or dataclasses.is_dataclass(target)):
+            if target is not MISSING and (kind or is_class(target)):
                 from runyard.config.core import Config, Partial
 
                 return (Partial if kind == "Partial" else Config)(target)

@@ -11,6 +11,7 @@ import enum
 import sys
 import typing
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from runyard.config.overrides import types
@@ -247,6 +248,8 @@ class _Coercion:
             return make(target, **self.arguments(target, call, place))
         if kind == "Partial" and isinstance(node, (Word, Text)) and target is MISSING:
             return make(self.importable(node, collections.abc.Callable, place))
+        if isinstance(node, Word) and (found := _named(target, node.raw.strip())) is not None:
+            return make(found)
         if isinstance(node, Word) and "." in node.raw and node.raw.replace(".", "_").isidentifier():
             found = _lookup(node.raw, place)  # torch.bfloat16
             if isinstance(target, type) and isinstance(found, target):
@@ -342,7 +345,9 @@ def _lookup(name: str, place: Place) -> Any:
         module = sys.modules.get(getattr(place.owner, "__module__", "") or "")
         found = getattr(module, name, None)
         if found is None:
-            raise Mismatch(f"{name!r} is not defined in {getattr(module, '__name__', 'this script')}")
+            known = [key for key, value in vars(module or object).items() if callable(value) and key[0] != "_"]
+            hint = meant(name, known, "it has") if get_close_matches(name, known, 1) else "write package.module.name"
+            raise Mismatch(f"{name!r} is not defined in {getattr(module, '__name__', 'this script')}", hint)
         return found
     try:
         module_name, _, qualname = naming.find(name).partition(":")
