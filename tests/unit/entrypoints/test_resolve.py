@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -252,6 +253,29 @@ def test_what_is_lacking_is_told_how_it_is_given():
     with pytest.raises(ConfigError) as error:
         done(fn=fit)
     assert str(error.value) == ("fit lacks net (Net), size (int)\n  -> write net.width=VALUE, or net=Net(width=VALUE)")
+
+
+def test_text_with_dots_imports_nothing(tmp_path, monkeypatch):
+    tmp_path.joinpath("zoo_").mkdir()
+    tmp_path.joinpath("zoo_", "__init__.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def fit(tag: str = "", note: str | Model = "", key=None, size: int | str = 1, more: dict[str, Any] = {}):  # noqa: B006
+        return tag, note, key, size, more
+
+    text = "zoo_.deep.name"
+    found = called(f"tag={text}", f"note={text}", f"key={text}", f"size={text}", f"more.a={text}", fn=fit)
+    assert found == (text, text, text, text, {"a": text})
+
+
+def test_a_factory_of_a_module_that_is_not_imported_yet(tmp_path, monkeypatch):
+    tmp_path.joinpath("zoo2_.py").write_text(
+        "import runyard as run\nfrom test_resolve import Model\n"
+        "@run.cli.factory\ndef lion() -> Model:\n    return Model(size=5)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "test_resolve", sys.modules[__name__])
+    assert done("model=zoo2_.lion")[0].model.size == 5
 
 
 def test_without_executor_there_is_nothing_to_launch():

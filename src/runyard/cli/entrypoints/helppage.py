@@ -125,7 +125,7 @@ def _value(owner: Any, field: str, default: Any) -> Any:
 
 
 def _recipes(entry: Entrypoint) -> list[Factory]:
-    return [f for f in registry.factories() if not f.arg and registry._same(_made(f), entry.fn)]
+    return [f for f in registry.factories() if not f.arg and registry.same(_made(f), entry.fn)]
 
 
 def _made(factory: Factory) -> Any:
@@ -159,9 +159,10 @@ def _executors() -> list[Factory]:
 
 
 def _kinds() -> Rows:
-    from runyard.cli.entrypoints.lookup import executor_kinds
+    from runyard import executors
 
-    return [(kind, "of Runyard itself") for kind in executor_kinds()]
+    others = [(kind, f"of the plug-in {entry.value}") for kind, entry in executors.third_party().items()]
+    return [*((kind, "of Runyard itself") for kind in executors.builtin_kinds()), *others]
 
 
 def _rows(found: list[Factory]) -> Rows:

@@ -30,7 +30,7 @@ class Lookup(Sources):
     def factory(self, name: str, annotation: Any, place: Place) -> Callable[..., Any] | None:
         """Return the factory called ``name``, or what makes the executor or packager of that name."""
         found = self._find(name, annotation, place)
-        if found is None and _is_module(name) and _is_configurable(annotation):
+        if found is None and not place.text_too and _is_configurable(annotation) and _is_module(name):
             importlib.import_module(name.rpartition(".")[0])  # a factory that nobody imported so far
             found = self._find(name, annotation, place)
         return found.fn if found else _known_kind(name, annotation)
@@ -126,4 +126,4 @@ def _is_configurable(annotation: Any) -> bool:
     from runyard.config.overrides.plain import is_class
 
     kind, target = types.configured(annotation)
-    return bool(kind) or is_class(target)
+    return bool(kind) or (target is not types.MISSING and is_class(target))

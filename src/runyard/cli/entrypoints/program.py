@@ -52,7 +52,7 @@ def main(
 
     def run() -> Any:
         command = EntrypointCommand(dataclasses.replace(entry_of(fn), **changes), cmd_defaults)
-        return command.main(prog_name=os.path.basename(sys.argv[0]) or None, standalone_mode=False)
+        return command.main(standalone_mode=False)
 
     if code := guarded(run):
         sys.exit(code)

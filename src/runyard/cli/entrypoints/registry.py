@@ -153,7 +153,7 @@ def fits(factory: Factory, annotation: Any, owner: Any = None, arg: str = "") ->
     from runyard.config.overrides import types
 
     if factory.arg:
-        return factory.arg == arg and owner is not None and _same(factory.target, owner)
+        return factory.arg == arg and owner is not None and same(factory.target, owner)
     if annotation in (types.MISSING, Any, object):
         return True
     _, wanted = types.configured(annotation)
@@ -164,7 +164,7 @@ def fits(factory: Factory, annotation: Any, owner: Any = None, arg: str = "") ->
         return types.describe(made) == types.describe(wanted).rpartition(".")[2]
     if isinstance(wanted, type) and isinstance(made, type):
         return issubclass(made, wanted)
-    return _same(made, wanted)
+    return same(made, wanted)
 
 
 def find(name: str, annotation: Any, owner: Any = None, arg: str = "", namespace: str = "") -> Factory | None:
@@ -191,7 +191,8 @@ def _return(fn: Function) -> Any:
     return getattr(fn, "__annotations__", {}).get("return")
 
 
-def _same(left: Any, right: Any) -> bool:
+def same(left: Any, right: Any) -> bool:
+    """Tell whether two targets are the same function or class, decorated or not."""
     if left is right or left == right:
         return True
     return callable(left) and callable(right) and inspect.unwrap(left) is inspect.unwrap(right)

@@ -11,6 +11,7 @@ import enum
 import sys
 import typing
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -125,6 +126,7 @@ class _Coercion:
     # -- unions and untyped --------------------------------------------------------------------
 
     def union(self, node: Node, options: tuple[Any, ...], annotation: Any, place: Place) -> Any:
+        place = replace(place, text_too=str in map(bare, options))
         errors: list[Mismatch | OverrideError] = []
         for option in sorted(options, key=lambda option: _rank(option, node)):
             try:
@@ -251,7 +253,7 @@ class _Coercion:
         if isinstance(node, Word) and (found := _named(target, node.raw.strip())) is not None:
             return make(found)
         if isinstance(node, Word) and "." in node.raw and node.raw.replace(".", "_").isidentifier():
-            found = _lookup(node.raw, place)  # torch.bfloat16
+            found = _loaded(node.raw)  # torch.bfloat16
             if isinstance(target, type) and isinstance(found, target):
                 return found
         name = node.name if isinstance(node, Call) else node.raw
@@ -265,7 +267,10 @@ class _Coercion:
         if isinstance(node.value, dict):
             from runyard.config.serialize import from_data as build
 
-            return build(node.value)
+            try:
+                return build(node.value)
+            except ConfigError as error:
+                raise Mismatch(error.message, error.hint) from error
         options = types.members(annotation)
         if (node.value is None and {None, type(None)} & set(options)) or bare(annotation) in (MISSING, Any, object):
             return node.value
@@ -337,6 +342,18 @@ def _named(target: Any, name: str) -> Any:
     return None
 
 
+def _loaded(name: str) -> Any:
+    """Return what a dotted name stands for, if its module is imported already; else None."""
+    parts = name.replace(":", ".").split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        found: Any = sys.modules.get(".".join(parts[:cut]))
+        if found is not None:
+            for part in parts[cut:]:
+                found = getattr(found, part, None)
+            return found
+    return None
+
+
 def _lookup(name: str, place: Place) -> Any:
     """Return what a dotted name stands for; a short one is looked up where the argument's owner is defined."""
     from runyard.config import naming
@@ -349,6 +366,8 @@ def _lookup(name: str, place: Place) -> Any:
             hint = meant(name, known, "it has") if get_close_matches(name, known, 1) else "write package.module.name"
             raise Mismatch(f"{name!r} is not defined in {getattr(module, '__name__', 'this script')}", hint)
         return found
+    if place.text_too and (found := _loaded(name)) is None:
+        raise Mismatch(f"{name!r} names nothing that is imported here")
     try:
         module_name, _, qualname = naming.find(name).partition(":")
     except ConfigError as error:

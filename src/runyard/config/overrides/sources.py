@@ -16,12 +16,14 @@ class Place:
         text: What was typed, ``model.layers=x``.
         owner: The function or class that takes the argument.
         name: The argument's name there.
+        text_too: The value may as well be plain text, so that nothing is imported to find out what it names.
     """
 
     path: str
     text: str = ""
     owner: Any = None
     name: str = ""
+    text_too: bool = False
 
     def inside(self, step: str, owner: Any = None, name: str = "") -> Place:
         """Return the place of a part of the value."""
