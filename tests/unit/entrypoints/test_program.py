@@ -1,6 +1,7 @@
 """``run.cli.main`` and ``create_cli`` in this process."""
 
 import sys
+from dataclasses import dataclass
 
 import pytest
 
@@ -84,6 +85,25 @@ def test_direct_runs_have_the_executors_environment_and_plugins(monkeypatch, cap
 
     main(monkeypatch, show, "executor=local", "executor.env_vars.A=1", "--direct", "--yes")
     assert capsys.readouterr().out == "1\n"
+
+
+@dataclass
+class Mine(run.cli.RunContext):
+    team: str = "a"
+
+
+def show(ctx: Mine, size: int = 1):
+    print(ctx.team, ctx.name, size)
+
+
+def other(ctx: run.cli.RunContext = Mine(team="c", name="given")):  # noqa: B008
+    print(ctx.team, ctx.name)
+
+
+def test_a_context_of_ones_own(monkeypatch, capsys):
+    main(monkeypatch, show, "run.team=b", "--yes", "--name=n")
+    main(monkeypatch, other, "--yes")
+    assert capsys.readouterr().out == "b n 1\nc given\n"
 
 
 def test_what_cannot_be_a_program():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ from runyard.cli.entrypoints import contexts, resolve
 from runyard.cli.entrypoints.context import RunContext
 from runyard.cli.entrypoints.registry import Entrypoint
 from runyard.config.encoder import is_buildable
+from runyard.config.overrides import types
+from runyard.config.overrides.apply import as_config, built
 from runyard.engine.launch import dry_runs, refuse_inside_job
 from runyard.errors import ConfigError
+from runyard.executors.base import Executor
+from runyard.plugin import Plugin
 from runyard.task import Script
 
 
@@ -65,11 +71,27 @@ def _in_this_process(ctx: RunContext, function: Any) -> Any:
 
 
 def _arguments(entry: Entrypoint, task: Any) -> dict[str, Any]:
-    """Return the arguments for an experiment's function. Configs stay Configs: they are for its tasks."""
-    positional = [key for key in task.__arguments__ if not isinstance(key, str)]
-    if positional:
+    """Return the arguments for an experiment's function. Configs stay Configs: they are for its tasks.
+
+    So that it does not depend on what was overridden, defaults that are dataclasses are given as Configs too. What
+    says where tasks run (executors, plugins) is given as it is used.
+    """
+    if any(not isinstance(key, str) for key in task.__arguments__):
         raise ConfigError(f"{entry.name} cannot take positional-only arguments from a command line")
-    return dict(task.__arguments__)
+    parameters = types.signature(entry.fn).parameters
+    defaults = {name: param.default for name, param in parameters.items() if is_dataclass(param.default)}
+    given = {name: value for name, value in defaults.items() if not isinstance(value, (RunContext, type))}
+    given |= task.__arguments__
+    return {name: _usable(value) for name, value in given.items()}
+
+
+def _usable(value: Any) -> Any:
+    if type(value) in (list, tuple):
+        return type(value)(map(_usable, value))
+    kind = getattr(value, "__fn_or_cls__", type(value))
+    if isinstance(kind, type) and issubclass(kind, (Executor, Plugin)):
+        return built(value)
+    return as_config(copy.deepcopy(value)) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _launch_tasks(entry: Entrypoint, ctx: RunContext, result: Any, arguments: dict[str, Any]) -> Any:
