@@ -171,7 +171,7 @@ def test_help_imports_neither_fiddle_nor_pydantic(scripts):
         (["epochs=ten"], "error: epochs=ten: 'ten' is no int\n"),
         (
             ["-f", "recip"],
-            "--factory recip: 'recip' is no Partial[train]\n  -> did you mean 'recipe'? factories: recipe",
+            "--factory recip: train has no factory 'recip'\n  -> did you mean 'recipe'? it has: recipe",
         ),
         (["--epochs", "5"], "No such option: --epochs. Arguments have no dashes: epochs=VALUE\n  -> train.py --help"),
         (["-y"], "Option '-y' requires an argument. It is --yaml FILE; --yes launches without asking.\n"),

@@ -221,7 +221,11 @@ def test_without_executor_a_function_is_simply_called():
         (["plugins=nte"], {}, "plugins=nte: 'nte' is no Plugin\n  -> did you mean 'note'? factories: note, both"),
         (["plugins.text=x"], {}, "plugins.text=x: there are 0 plugins\n  -> plugins[0].FIELD=VALUE"),
         (["plugins=note(txt=a)"], {}, "takes no argument 'txt'\n  -> did you mean 'text'? it takes: text"),
-        ([], {"factory": "recip"}, "--factory recip: 'recip' is no Partial[train]\n  -> did you mean 'recipe'?"),
+        (
+            [],
+            {"factory": "recip"},
+            "--factory recip: train has no factory 'recip'\n  -> did you mean 'recipe'? it has: recipe",
+        ),
         ([], {"factory": "recipe", "load": "x"}, "--factory and --load both give the task"),
         ([], {"load": "nowhere.yaml"}, "there is no file nowhere.yaml"),
         ([], {"load": "."}, "has not one configuration but args.toml, other.yaml\n  -> name the file"),

@@ -14,7 +14,7 @@ from runyard.cli.entrypoints.registry import Entrypoint
 from runyard.config.encoder import is_buildable
 from runyard.config.overrides import Override, Place, files, parse, parse_value, types
 from runyard.config.overrides.coerce import coerce
-from runyard.config.overrides.nodes import from_data
+from runyard.config.overrides.nodes import Call, File, from_data
 from runyard.config.overrides.plain import is_class, meant
 from runyard.errors import ConfigError, OverrideError
 
@@ -158,8 +158,12 @@ def _from_factory(entry: Entrypoint, text: str, sources: Lookup, where: str) -> 
 
     place = Place("--factory", where)
     wanted: Any = Partial[entry.fn]  # type: ignore[name-defined]
-    found = coerce(parse_value(text), wanted, place, sources)
-    return _task_of(entry, found, where)
+    node = parse_value(text)
+    name = node.name if isinstance(node, Call) else text.strip()
+    if not isinstance(node, File) and sources.factory(name, wanted, place) is None:
+        hint = meant(name, sources.names(wanted, place), "it has") or f"@run.cli.factory(target={entry.name}) makes one"
+        raise OverrideError(f"{where}: {entry.name} has no factory {name!r}", hint=hint)
+    return _task_of(entry, coerce(node, wanted, place, sources), where)
 
 
 def _task_of(entry: Entrypoint, found: Any, where: str) -> Partial[Any]:
