@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     from runyard.config import dryrun_fn as dryrun_fn
     from runyard.config import help as help
     from runyard.config import lazy_imports as lazy_imports
+    from runyard.devspace import DevSpace as DevSpace
     from runyard.engine.report import JobResult as JobResult
     from runyard.errors import RunyardError as RunyardError
     from runyard.errors import TaskFailed as TaskFailed
     from runyard.executors.base import Executor as Executor
     from runyard.executors.base import ExecutorMacros as ExecutorMacros
     from runyard.executors.local import LocalExecutor as LocalExecutor
+    from runyard.executors.slurm import SlurmExecutor as SlurmExecutor
+    from runyard.executors.slurm import SlurmJobDetails as SlurmJobDetails
     from runyard.experiment import Experiment as Experiment
     from runyard.launchers import FaultTolerance as FaultTolerance
     from runyard.launchers import Launcher as Launcher
+    from runyard.launchers import SlurmTemplate as SlurmTemplate
     from runyard.launchers import Torchrun as Torchrun
     from runyard.oneshot import run as run
     from runyard.packagers.base import Packager as Packager
@@ -54,6 +58,7 @@ _PUBLIC = {
     "Config": "config",
     "ConfigMapPackager": "packagers.configmap",
     "ConfigurableMixin": "config",
+    "DevSpace": "devspace",
     "Executor": "executors.base",
     "ExecutorMacros": "executors.base",
     "Experiment": "experiment",
@@ -76,6 +81,9 @@ _PUBLIC = {
     "SSHTunnel": "tunnels",
     "Script": "task",
     "Secret": "secrets",
+    "SlurmExecutor": "executors.slurm",
+    "SlurmJobDetails": "executors.slurm",
+    "SlurmTemplate": "launchers",
     "Snapshot": "snapshots.snapshot",
     "TaskFailed": "errors",
     "Torchrun": "launchers",

@@ -142,8 +142,8 @@ class Experiment:
             name: Its id; default: made from the task, with a number when taken.
             plugins: Applied to copies of task and executor at launch.
             tail_logs: Stream its log while it runs attached.
-            dependencies: Ids of tasks it depends on, also of tasks added later. What exactly it asks of
-                them is its executor's ``dependency_type``.
+            dependencies: Ids of tasks it depends on, also of tasks added later, and what :meth:`handle` returns for
+                tasks of other experiments. What exactly it asks of them is its executor's ``dependency_type``.
 
         Returns:
             The task's id.
@@ -185,6 +185,7 @@ class Experiment:
         tail_logs: bool = False,
         direct: bool = False,
         raise_on_failure: bool = True,
+        run_after: str | Sequence[str] = (),
     ) -> dict[str, JobResult]:
         """Launch all tasks, and unless detached wait until they have ended.
 
@@ -194,6 +195,8 @@ class Experiment:
             tail_logs: Stream the logs of all tasks.
             direct: Run the tasks one after the other in this very process, unrecorded, for debugging.
             raise_on_failure: Raise when a task did not succeed.
+            run_after: Earlier experiments (ids, or titles for the latest of each) all of whose tasks come first, as
+                the ``dependency_type`` of this one's executors says.
 
         Returns:
             What became of each task so far.
@@ -220,6 +223,7 @@ class Experiment:
             self._pinned(),
             self._say,
             self._wanted_id,
+            [run_after] if isinstance(run_after, str) else run_after,
         )
         self._recorded = True
         with db:
@@ -254,7 +258,7 @@ class Experiment:
             self._say("\n" + engine.report.status_table(db, self.id, terminal.has_colour(sys.stderr)))
         if self.enable_goodbye_message and len(jobs) > 1:
             self._say("\n" + self._commands(results))
-        failure = engine.report.failure(results, shown=tail)
+        failure = engine.report.failure(db, results, shown=tail)
         if failure and raise_on_failure:
             raise failure
         return {r.name: r for r in results}
@@ -345,7 +349,7 @@ class Experiment:
             except engine.follow.Detached:
                 return {r.name: r for r in engine.report.results(db, self.id)}
             results = engine.report.results(db, self.id)
-            failure = engine.report.failure(results)
+            failure = engine.report.failure(db, results)
             if failure and raise_on_failure:
                 raise failure
             return {r.name: r for r in results}
@@ -361,9 +365,28 @@ class Experiment:
             rows = store.records.jobs(db, self.id)
             (name,) = engine.follow.names_of(rows, [job_id])
             row = next(r for r in rows if r.name == name)
-            for stream, line in engine.logs.search(engine.plan.Job.from_json(row.spec).local_dir, regex):
+            found = engine.logs.reader(db, row)
+            for stream, line in engine.logs.search(found, regex) if found else ():
                 member = engine.logs.member_of(stream)
                 self._print(f"{member} | {line}" if member else line)
+
+    def handle(self, task: str) -> str:
+        """Return the name by which tasks of other experiments can depend on a task of this one.
+
+        Example:
+            >>> later.add(evaluate, dependencies=[training.handle("train")])  # doctest: +SKIP
+
+        Raises:
+            ConfigError: when this experiment was not launched yet, or has no such task.
+        """
+        if not self._recorded:
+            raise ConfigError(
+                f"{self.title!r} was not launched yet",
+                hint="run(detach=True) it first, or add the tasks to one experiment",
+            )
+        with self._open() as db:
+            (name,) = engine.follow.names_of(store.records.jobs(db, self.id), [task])
+        return engine.external.name(self.id, name)
 
     def cancel(self, job_id: str | None = None) -> None:
         """End a task (or all of them) and wait until it has ended."""

@@ -10,10 +10,19 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from runyard.errors import ConfigError
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+class Answer(NamedTuple):
+    """What a script on a target did, as text (bytes that are not UTF-8 are replaced)."""
+
+    code: int
+    stdout: str
+    stderr: str
 
 
 class Raw(str):

@@ -164,6 +164,11 @@ def _missed(old: Status, seen: Observation) -> Status:
     return replace(old, state=JobState.LOST, misses=misses, reason=reason, native=seen.native, ended=seen.ended)
 
 
+NEEDS_LOGIN = "NEEDS_LOGIN"
+"""How the reason of jobs begins on a machine that wants its user to log in again."""
+NEVER_SATISFIED = "a dependency can never be satisfied"
+"""The reason a backend gives for a job that its scheduler ended, or will never start, because of a dependency."""
+
 DEPENDENCY_TYPES = ("afterok", "afterany", "afternotok", "after")
 
 

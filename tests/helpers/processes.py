@@ -34,9 +34,8 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def start(script: Path, home: Path, *args: str, **options: Any) -> subprocess.Popen[bytes]:
     """Start a Python script in its own folder."""
     given: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen(
-        [sys.executable, str(script), *args], cwd=script.parent, env=environment(home), **(given | options)
-    )
+    given["env"] = environment(home)
+    return subprocess.Popen([sys.executable, str(script), *args], cwd=script.parent, **(given | options))
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -287,7 +287,9 @@ class Features:
 
 
 Cursor = Mapping[str, int]
-"""How far each log stream was read: stream name → bytes."""
+"""How far each log stream was read: stream name → bytes. A negative number counts from the stream's end."""
+REST = "*"
+"""In a cursor: stands for all streams that it does not name."""
 
 
 class LogChunk(NamedTuple):
@@ -330,6 +332,19 @@ class Backend(Protocol):
 
         Raises:
             ConfigError: when this backend cannot run such a job.
+        """
+        ...
+
+    def prepare(self, requests: Sequence[Request]) -> list[str]:
+        """Look before anything is recorded: log in where that may need the user, refuse what can never run.
+
+        Called once for each launch, in the launching process. Changes nothing.
+
+        Returns:
+            Lines to show.
+
+        Raises:
+            RunyardError: when a request can never run, or the cluster cannot be reached.
         """
         ...
 

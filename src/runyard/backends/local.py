@@ -143,6 +143,11 @@ class LocalBackend:
 
     # -- submitting ----------------------------------------------------------------------------
 
+    def prepare(self, requests: Sequence[Request]) -> list[str]:
+        """Return nothing: this machine is here, and a task that asks for too much of it is told when it starts."""
+        del requests
+        return []
+
     def submit(self, requests: Sequence[Request]) -> list[Handle | SubmitError]:
         """Start one process group per request."""
         return [self._start(request) for request in requests]

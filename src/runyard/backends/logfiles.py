@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from runyard.backends.base import Cursor, LogChunk
+from runyard.backends.base import REST, Cursor, LogChunk
 from runyard.backends.wrapper import ATTEMPTS
 
 CHUNK = 1 << 16
+NAMES = ("log", "err")
+"""A stream's file: output, and messages where they are kept apart."""
 
 
 def attempt_key(name: str) -> tuple[int, str]:
@@ -28,13 +30,13 @@ def streams(folder: str) -> list[str]:
     for attempt in attempts:
         base = root / attempt
         if (base / "log").exists():
-            found.append(f"{ATTEMPTS}/{attempt}/log")
+            found += [f"{ATTEMPTS}/{attempt}/{name}" for name in NAMES if (base / name).exists()]
             continue
         try:
             members = sorted(e.name for e in os.scandir(base) if e.is_dir() and e.name != "output")
         except OSError:
             continue
-        found += [f"{ATTEMPTS}/{attempt}/{m}/log" for m in members if (base / m / "log").exists()]
+        found += [f"{ATTEMPTS}/{attempt}/{m}/{name}" for m in members for name in NAMES if (base / m / name).exists()]
     return found
 
 
@@ -44,7 +46,7 @@ def read(folder: str, cursor: Cursor) -> Iterator[LogChunk]:
     A file shorter than the cursor was truncated; it is read from its beginning.
     """
     for stream in streams(folder):
-        yield from read_stream(folder, stream, cursor.get(stream, 0))
+        yield from read_stream(folder, stream, cursor.get(stream, cursor.get(REST, 0)))
 
 
 def read_stream(folder: str, stream: str, offset: int) -> Iterator[LogChunk]:
@@ -52,6 +54,8 @@ def read_stream(folder: str, stream: str, offset: int) -> Iterator[LogChunk]:
     try:
         with open(os.path.join(folder, stream), "rb") as f:
             size = os.fstat(f.fileno()).st_size
+            if offset < 0:
+                offset = max(0, size + offset)
             if size < offset:
                 offset = 0
             f.seek(offset)

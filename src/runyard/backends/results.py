@@ -34,6 +34,11 @@ def read_started(folder: str, attempt: int) -> Started | None:
         at = path.stat().st_mtime
     except OSError:
         return None
+    return parse_started(text, at)
+
+
+def parse_started(text: str, at: float) -> Started | None:
+    """Return what a ``started`` file says, or ``None`` when it is half written or damaged."""
     if not text.endswith("end\n"):
         return None
     facts = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)

@@ -29,6 +29,7 @@ CLAIM = "RUNYARD_CLAIM"
 """Variable with the attempt's number that Runyard's own submission sets."""
 GROUP_GRACE = 10
 """Seconds between the gentle and the final stop of a group's other members."""
+STOP = "kill -TERM 0"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Member:
         secrets: Names of its variables in the secrets file.
         setup: Lines of bash to run before the command, in the same shell.
         workdir: Folder to run in.
+        messages: File for what the command itself has to say, apart from the log (raw shell text).
     """
 
     name: str
@@ -50,6 +52,7 @@ class Member:
     secrets: tuple[str, ...]
     setup: str
     workdir: str
+    messages: str = ""
 
 
 def render(
@@ -61,13 +64,22 @@ def render(
     macros: Mapping[str, str] | None = None,
     redactor: tuple[str, ...] = (),
     forward_signals: bool = False,
+    told_to_end: bool = False,
     header: str = "",
+    claim: tuple[str, ...] = (f"claim=${{{CLAIM}:-}}; unset {CLAIM}",),
+    secrets: str = "${RUNYARD_SECRETS_FILE:-$job/.secrets}",
+    marks: Mapping[str, str] | None = None,
+    prelude: tuple[str, ...] = (),
+    closing: tuple[str, ...] = (),
+    stop: str = STOP,
+    grace: int = GROUP_GRACE,
 ) -> str:
     """Return the script of a job.
 
     Args:
         title: What it is, for the comment at its top.
-        folder: The job's folder on the target, absolute.
+        folder: The job's folder on the target, absolute (a :class:`~runyard.shell.Raw` may name a variable of the
+            target's shell).
         members: The commands; several run side by side as a group, and when one fails the
             others are stopped.
         facts: ``RUNYARD_*`` variables every member sees.
@@ -75,7 +87,16 @@ def render(
         redactor: Command that copies its input, blotting out secrets; it gets the secrets
             file as its last argument. Used when a member has secrets.
         forward_signals: Pass SIGTERM on to the members (where the scheduler signals only this shell).
+        told_to_end: Do not believe a success after SIGTERM: some schedulers' launchers end with 0 when their job was
+            killed.
         header: Lines right below ``#!/bin/sh`` (``#SBATCH`` …).
+        claim: Lines that put the attempt's number into ``claim``, or nothing when a person submitted the script.
+        secrets: Path of the secrets file, as text between double quotes.
+        marks: Further lines of ``started``: name and raw shell text.
+        prelude: Lines to run once, after the claim and before the members.
+        closing: Lines to run after the members, before the result is written.
+        stop: Command that tells a group's other members to end, once one has failed.
+        grace: Seconds between the gentle and the final stop of a group's other members.
     """
     macros = macros or {}
     lines = ["#!/bin/sh"]
@@ -87,7 +108,8 @@ def render(
         "set -u",
         "mask=$(umask); umask 077",
         f"job={quote(folder)}",
-        f"claim=${{{CLAIM}:-}}; attempt=${{claim:-manual-$$}}; unset {CLAIM}",
+        *claim,
+        "attempt=${claim:-manual-$$}",
         f'A="$job/{ATTEMPTS}/$attempt"',
         'mkdir "$A" 2>/dev/null || {',
         f'  [ -n "$claim" ] && [ -d "$A" ] && exit {CLAIMED}',
@@ -99,17 +121,24 @@ def render(
         "{ IFS= read -r stat < /proc/$$/stat; IFS= read -r boot < /proc/sys/kernel/random/boot_id;"
         + " IFS= read -r host < /proc/sys/kernel/hostname; } 2>/dev/null",
         '[ -n "$host" ] || host=$(uname -n)',
-        'printf \'pid=%s\\nhost=%s\\nboot=%s\\nstat=%s\\nend\\n\' "$$" "$host" "$boot" "$stat" > "$A/started"',
+        _started(marks or {}),
         'export RUNYARD_ATTEMPT="$attempt" RUNYARD_JOB_DIR="$job" RUNYARD_OUTPUT_DIR="$A/output"',
         *_exports(facts, macros),
     ]
     hidden = any(m.secrets for m in members)
     if hidden:
-        lines.append("secrets=${RUNYARD_SECRETS_FILE:-$job/.secrets}; unset RUNYARD_SECRETS_FILE")
+        lines.append(f'secrets="{secrets}"; unset RUNYARD_SECRETS_FILE')
+    lines += prelude
     for i, member in enumerate(members):
         lines += _member(i, member, macros, redactor if hidden else ())
-    lines += _supervise(len(members), forward_signals)
+    lines += _supervise(len(members), forward_signals, told_to_end, closing, stop, grace)
     return "\n".join(lines) + "\n"
+
+
+def _started(marks: Mapping[str, str]) -> str:
+    facts = {"pid": "$$", "host": "$host", "boot": "$boot", "stat": "$stat", **marks}
+    values = " ".join(f'"{value}"' for value in facts.values())
+    return f"printf '{''.join(f'{name}=%s' + chr(92) + 'n' for name in facts)}end\\n' {values} > \"$A/started\""
 
 
 def _exports(env: Mapping[str, str], macros: Mapping[str, str]) -> list[str]:
@@ -121,7 +150,7 @@ def _member(index: int, member: Member, macros: Mapping[str, str], redactor: tup
     command = " ".join(quote(word, macros) for word in member.argv)
     body = [
         "trap - TERM INT HUP; umask $mask",
-        f"cd {quote(member.workdir)} || exit 111",
+        f"cd {quote(member.workdir, macros)} || exit 111",
         *_exports(member.env, macros),
     ]
     if member.secrets:
@@ -134,12 +163,12 @@ def _member(index: int, member: Member, macros: Mapping[str, str], redactor: tup
         lines_then_command = member.setup.rstrip("\n") + '\nexec "$@"'
         body.append(f"exec bash -c {quote(lines_then_command)} bash {command}")
     else:
-        body.append(f"exec {command}")
+        body.append(f"exec {command}" + (f' 2> "{member.messages}"' if member.messages else ""))
     lines = [f"run_{index}() {{"]
     if member.name:
         lines.append(f"  mkdir {log} || return {NO_FOLDER}")
     if redactor:
-        filter_ = " ".join(quote(w) for w in redactor)
+        filter_ = " ".join(quote(w, macros) for w in redactor)
         lines += [
             f"  mkfifo {log}/.pipe || return {NO_FOLDER}",
             f"  (trap '' TERM INT HUP; exec {filter_} \"$secrets\" < {log}/.pipe > {log}/log 2>&1) & filter=$!",
@@ -165,28 +194,32 @@ _COLLECT = 'collect() { caught=; wait $pid; rc=$?; [ -z "$caught" ] || { wait $p
 _IGNORE = "trap '' TERM INT HUP"
 
 
-def _supervise(count: int, forward: bool) -> list[str]:
+def _supervise(count: int, forward: bool, told: bool, closing: tuple[str, ...], stop: str, grace: int) -> list[str]:
     lines = [_COLLECT, "pid=; rc=0"]
     if forward:
         target = "$pid" if count == 1 else "0"
         lines += [f"pass_on() {{ {_IGNORE}; caught=1; kill -TERM {target} 2>/dev/null; }}", "trap pass_on TERM INT HUP"]
+    elif told:
+        lines.append("told=; trap 'caught=1; told=1' TERM; trap '' INT HUP")
     else:
         lines.append(_IGNORE)
-    lines += ["run_0", "rc=$?"] if count == 1 else _group(count)
-    lines += ['printf \'%s\\n\' $rc > "$A/.rc" && mv "$A/.rc" "$A/rc"', "exit $rc"]
+    lines += ["run_0", "rc=$?"] if count == 1 else _group(count, stop, grace)
+    if told:
+        lines.append('[ $rc -ne 0 ] || [ -z "$told" ] || rc=143')
+    lines += [*closing, 'printf \'%s\\n\' $rc > "$A/.rc" && mv "$A/.rc" "$A/rc"', "exit $rc"]
     return lines
 
 
-def _group(count: int) -> list[str]:
+def _group(count: int, stop: str, grace: int) -> list[str]:
     # The first member that fails leaves its code in .first and stops the others: the whole process group gently,
     # after a grace period for good. The shells in between ignore SIGTERM and go on.
     lines = [
         "fail() {",
         '  (set -C; printf \'%s\\n\' "$1" > "$A/.first") 2>/dev/null || return 0',
-        "  kill -TERM 0",
+        f"  {stop}",
         "  (",
         "    i=0",
-        f"    while [ $i -lt {GROUP_GRACE} ]; do sleep 1; i=$((i+1)); done",
+        f"    while [ $i -lt {grace} ]; do sleep 1; i=$((i+1)); done",
         '    cp "$A/.first" "$A/.rc" && mv "$A/.rc" "$A/rc"; kill -KILL 0',
         "  ) & printf '%s\\n' $! > \"$A/.watchdog\"",
         "}",

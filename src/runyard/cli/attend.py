@@ -83,6 +83,6 @@ def _single(result: JobResult) -> int:
 def _several(db: Database, id: str, found: Sequence[JobResult], quiet: bool) -> int:
     if not quiet:
         say("\n" + report.status_table(db, id, has_colour(sys.stderr)) + "\n\n" + report.commands(id, found))
-    if failure := report.failure(found):
+    if failure := report.failure(db, found):
         raise failure
     return 0

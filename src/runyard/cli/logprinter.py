@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from runyard.backends import logfiles
-from runyard.backends.base import Handle, Job
+from runyard.backends.base import REST, Handle
 from runyard.cli.output import say
 from runyard.engine import logs, report
 from runyard.engine.follow import View
@@ -17,6 +17,8 @@ from runyard.store.db import Database
 from runyard.store.records import JobRow
 
 BLOCK = 1 << 16
+LINE = 400
+"""Bytes that a line may have on average, where the last lines are fetched from afar."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class Wanted:
         member: Only of this member of a task group.
         pattern: Only those in which it is found.
         tail: Only the last so many of each stream, and of the newest attempt unless another is named.
+        rank: Only of this process of a job that has several.
     """
 
     attempt: int | None = None
     member: str | None = None
     pattern: re.Pattern[str] | None = None
     tail: int | None = None
+    rank: int | None = None
 
 
 class LogPrinter:
@@ -73,7 +77,7 @@ class LogPrinter:
                 reader.handle = Handle(*row.handle)
             lines = self._lines(reader, last)
             if first and self.wanted.tail is not None:
-                lines = _last_of_each(lines, self.wanted.tail)
+                lines = _last_of_each(self._newest(lines), self.wanted.tail)
             for stream, text in lines:
                 self._head(row.name, logs.attempt_of(stream))
                 self.view.line(row.name, "" if self.wanted.member else logs.member_of(stream), text)
@@ -93,7 +97,8 @@ class LogPrinter:
         row = self._last
         if row is None or len(self.names) > 1 or self.wanted.pattern:
             return ""
-        streams = logfiles.streams(Job.from_json(row.spec).local_dir)
+        reader = self._readers.get(row.name)
+        streams = [s for s in reader.cursor if s != REST] if reader else []
         members = sorted({logs.member_of(s) for s in streams} - {""})
         if self.wanted.member and self.wanted.member not in members:
             return f"{row.name} has no log of a member {self.wanted.member!r}; members: {', '.join(members) or 'none'}"
@@ -102,25 +107,23 @@ class LogPrinter:
         return "" if streams else f"{row.name} has no log: it is {report.shown_state(row.status.state)}"
 
     def _reader(self, row: JobRow) -> logs.LogReader | None:
-        folder = Job.from_json(row.spec).local_dir
-        if not row.handle and logfiles.streams(folder):
-            # Between two attempts, or rebuilt from its files: what lies here can be read all the same.
-            row = replace(row, handle=(row.spec["kind"], "", "", folder))
         reader = logs.reader(self.db, row)
         if reader:
             self._skip(reader)
         return reader
 
     def _skip(self, reader: logs.LogReader) -> None:
-        """Begin at the wanted lines, where the log is a file that lies here."""
+        """Begin at the wanted lines: exactly where the log is a file that lies here, else well before them."""
         folder = reader.handle.folder
         streams = logfiles.streams(folder)
+        if not streams and self.wanted.tail is not None and not self.wanted.pattern:
+            reader.cursor[REST] = -max(BLOCK, self.wanted.tail * LINE)
         newest = logs.attempt_of(streams[-1]) if streams else ""
         for stream in streams:
             path = Path(folder, stream)
             if not self._chosen(stream) or (self.wanted.tail is not None and not self._of(stream, newest)):
                 reader.cursor[stream] = path.stat().st_size
-            elif self.wanted.tail is not None and not self.wanted.pattern:
+            elif self.wanted.tail is not None and not self.wanted.pattern and self.wanted.rank is None:
                 reader.cursor[stream] = tail_offset(path, self.wanted.tail)
 
     def _of(self, stream: str, newest: str) -> bool:
@@ -135,8 +138,25 @@ class LogPrinter:
     def _lines(self, reader: logs.LogReader, last: bool) -> Iterator[tuple[str, str]]:
         pattern = self.wanted.pattern
         for stream, text in reader.lines(final=last):
-            if self._chosen(stream) and (pattern is None or pattern.search(text)):
-                yield stream, text
+            shown = self._of_rank(text) if self._chosen(stream) else None
+            if shown is not None and (pattern is None or pattern.search(shown)):
+                yield stream, shown
+
+    def _newest(self, lines: Iterator[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+        """Return the lines of the newest attempt among those that were read, unless another is named."""
+        if self.wanted.attempt:
+            return lines
+        found = list(lines)
+        newest = max((logs.attempt_of(s) for s, _ in found), key=logfiles.attempt_key, default="")
+        return iter([(s, t) for s, t in found if logs.attempt_of(s) == newest])
+
+    def _of_rank(self, text: str) -> str | None:
+        if self.wanted.rank is None:
+            return text
+        found = logs.rank_of(text)
+        if found is None:
+            return text if self.wanted.rank == 0 else None  # one process: nothing is labelled
+        return found[1] if found[0] == self.wanted.rank else None
 
 
 def _number(attempt: str) -> int | None:

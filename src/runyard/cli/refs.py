@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,7 +49,12 @@ def find(db: Database, ref: str) -> ExperimentRow:
 
 
 def revive(db: Database, row: ExperimentRow) -> None:
-    """See to it that somebody drives an experiment; when nobody did, wait for the first news of it."""
+    """See to it that somebody drives an experiment; when nobody did, wait for the first news of it.
+
+    Where its jobs wait for a login, this terminal is the place for it.
+    """
+    if row.live and os.isatty(0) and os.isatty(2):
+        engine.launch.log_in(db, row.id)
     if row.live and (controller := engine.controller.ensure(db.home, db, row.id)):
         select.select([controller.changes], [], [], LOOK_SECONDS)
         controller.forget()

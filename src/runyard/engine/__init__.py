@@ -17,17 +17,33 @@ if TYPE_CHECKING:
     from runyard.engine import clean as clean
     from runyard.engine import controller as controller
     from runyard.engine import direct as direct
+    from runyard.engine import external as external
     from runyard.engine import follow as follow
     from runyard.engine import launch as launch
     from runyard.engine import logs as logs
     from runyard.engine import notebook as notebook
     from runyard.engine import plan as plan
+    from runyard.engine import pull as pull
     from runyard.engine import record as record
     from runyard.engine import replay as replay
     from runyard.engine import report as report
 
 _MODULES = frozenset(
-    ["clean", "controller", "direct", "follow", "launch", "logs", "notebook", "plan", "record", "replay", "report"]
+    [
+        "clean",
+        "controller",
+        "direct",
+        "external",
+        "follow",
+        "launch",
+        "logs",
+        "notebook",
+        "plan",
+        "pull",
+        "record",
+        "replay",
+        "report",
+    ]
 )
 
 

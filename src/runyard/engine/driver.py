@@ -19,11 +19,11 @@ from pathlib import Path
 from runyard import executors
 from runyard.backends.base import Backend, Handle, Job, Request
 from runyard.backends.registry import backend_class
-from runyard.engine import graph
+from runyard.engine import external, graph
 from runyard.engine.record import forget_secrets
 from runyard.errors import BackendError, LeaseLost, StoreError, SubmitError, UnknownExperiment
 from runyard.executors.duration import clock
-from runyard.states import JobState, Observation, Status, advance
+from runyard.states import NEEDS_LOGIN, NEVER_SATISFIED, JobState, Observation, Status, advance
 from runyard.store import layout, lease, records
 from runyard.store.db import Database
 from runyard.store.records import Change
@@ -33,6 +33,8 @@ TIME_LIMIT = "time limit"
 
 _LOOK_SECONDS = 0.2
 """How often other processes' wishes (cancel) are looked for."""
+_LONGEST_PAUSE = 30.0
+"""Seconds between attempts to ask a backend that cannot be asked, at most."""
 _ASK_AGAIN_SECONDS = 5.0
 """How often a backend is reminded of a job it was to end."""
 
@@ -48,6 +50,8 @@ class _Tracked:
     stop: str
     secrets: str
     backend: str
+    certain: bool = False
+    """Its handle is that of the only submission of the attempt there can be."""
 
 
 class Driver:
@@ -77,12 +81,27 @@ class Driver:
         self._unsubmitted: dict[str, None] = {}
         self._next_poll: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
+        self._doubtful: set[str] = set()
+        self._trouble: dict[str, tuple[int, str]] = {}
         self._beat = time.monotonic()
         self._version = -1
         for job_row in records.jobs(db, experiment_id):
             self._load(job_row)
+        self._elsewhere = {n for n in self._dependents if external.is_external(n)}
+        if self._elsewhere:
+            self._look_elsewhere()
         for name in self._jobs:
             self._offer(name)
+
+    def _look_elsewhere(self) -> None:
+        """See how the tasks of other experiments stand that ours depend on."""
+        for name, state in external.states(self.db, self._elsewhere).items():
+            if self._states.get(name) is not state:
+                self._states[name] = state
+                for dependent in self._dependents[name]:
+                    self._offer(dependent)
+            if state.ended:
+                self._elsewhere.discard(name)
 
     def _load(self, row: records.JobRow) -> None:
         job = Job.from_json(row.spec)
@@ -174,6 +193,8 @@ class Driver:
         if version == self._version:
             return
         self._version = version
+        if self._elsewhere:
+            self._look_elsewhere()
         for name, why in records.stops(self.db, self.id).items():
             if name in self._jobs and not self._jobs[name].stop:
                 self._jobs[name].stop = why
@@ -225,17 +246,24 @@ class Driver:
             self._next_poll[key] = now + backend.features.poll_interval
             try:
                 seen = backend.observe(list(handles))
-            except BackendError:
+            except BackendError as e:
+                self._next_poll[key] = now + self._troubled(key, e, backend.features.poll_interval)
+                self._say_why(handles.values(), f"not seen since: {e.message}" if e.retryable else needs_login(e))
                 continue  # could not ask: nothing is known, nothing changes
-            self._write([c for h, o in seen.items() if (c := self._change(handles[h], o)) is not None])
+            self._trouble.pop(key, None)
+            adopted = self._adopted(key, [handles[h] for h, o in seen.items() if o.state is None])
+            self._write(adopted)
+            others = {c.name for c in adopted}
+            changes = [self._change(handles[h], o) for h, o in seen.items() if handles[h] not in others]
+            self._write([c for c in changes if c is not None])
 
     def _change(self, name: str, seen: Observation) -> Change | None:
         tracked = self._jobs[name]
-        if seen.state is None and tracked.handle and (other := self._adopted(tracked)):
-            return Change(name, replace(tracked.status, misses=0), handle=other, event=False)
         old, new = tracked.status, advance(tracked.status, seen)
         if new == old:
             return None
+        if new.state in (JobState.CANCELLED, JobState.LOST) and (held := self._held_back(tracked, new)):
+            return held
         if not new.state.ended:
             return Change(name, new, event=(new.state, new.attempt) != (old.state, old.attempt))
         new = _judge(new, tracked.stop, tracked.job.time_limit)
@@ -244,14 +272,33 @@ class Driver:
             return Change(name, again, handle=(), ended_attempt=new, stop="")
         return Change(name, new)
 
-    def _adopted(self, tracked: _Tracked) -> Handle | None:
-        """Return another submission of the same attempt, when that is the one that claimed it."""
-        with suppress(BackendError):
-            found = self._backends[tracked.backend].find([(tracked.request, tracked.status.attempt)])
-            other = found.get(tracked.job.id)
-            if other and other != tracked.handle:
-                return other
-        return None
+    def _held_back(self, tracked: _Tracked, seen: Status) -> Change | None:
+        """Return what to do with a job that its scheduler ended because of a dependency, before it began."""
+        if tracked.stop or seen.started or not tracked.job.dependencies:
+            return None
+        name = tracked.job.id.name
+        go, why = graph.verdict(tracked.job.dependencies, self._states)
+        if go is False:
+            return Change(name, replace(seen, state=JobState.SKIPPED, reason=why, ended=time.time()))
+        if seen.reason != NEVER_SATISFIED:
+            return None
+        # It waited for a submission that is no longer the one that counts; what it depends on is known soon, or is now.
+        return Change(name, replace(tracked.status, state=JobState.CREATED, reason=""), handle=(), event=False)
+
+    def _adopted(self, key: str, names: Sequence[str]) -> list[Change]:
+        """Return changes to other submissions of the same attempts, where those are the ones that claimed them."""
+        mine = [self._jobs[n] for n in names]
+        if not mine:
+            return []
+        try:
+            found = self._backends[key].find([(t.request, t.status.attempt) for t in mine])
+        except BackendError:
+            return []
+        return [
+            Change(t.job.id.name, replace(t.status, misses=0), handle=other, event=False)
+            for t in mine
+            if (other := found.get(t.job.id)) and other != t.handle
+        ]
 
     # -- submitting ----------------------------------------------------------------------------
 
@@ -259,20 +306,36 @@ class Driver:
         """Adopt or submit again the jobs whose submission may or may not have happened."""
         now = time.monotonic()
         due = [n for n in self._unsubmitted if self._not_before.get(n, 0.0) <= now]
+        self._doubtful.update(due)
         if not due:
             return
         for key, names in self._by_backend(due).items():
             tracked = [self._jobs[n] for n in names]
             try:
                 found = self._backends[key].find([(t.request, t.status.attempt) for t in tracked])
-            except BackendError:
-                self._not_before |= dict.fromkeys(names, now + 1.0)
+            except BackendError as e:
+                self._not_before |= dict.fromkeys(names, now + self._troubled(key, e, 1.0))
                 continue  # not knowing is no reason to submit again
             missing = [t for t in tracked if t.job.id not in found]
             self._write([self._submitted(id.name, handle) for id, handle in found.items()])
             unwanted = [t.job.id.name for t in missing if t.stop == CANCELLED]
             self._write([self._never_started(n) for n in unwanted])
             self._submit([t.job.id.name for t in missing if t.stop != CANCELLED])
+
+    def _troubled(self, key: str, error: BackendError, interval: float) -> float:
+        """Note what troubles a backend, and return the seconds to wait before it is asked again."""
+        count, said = self._trouble.get(key, (0, ""))
+        if str(error) != said:
+            leave_note(self._folder, f"{key}: {error}")
+        self._trouble[key] = (count + 1, str(error))
+        # A login that was refused stays so until the user does something; to repeat it fast may lock the account.
+        longest = _LONGEST_PAUSE if error.retryable else 2 * _LONGEST_PAUSE
+        return min(longest, max(interval, 1.0) * 2 ** min(count, 10)) if count else interval
+
+    def _say_why(self, names: Iterable[str], reason: str) -> None:
+        """Show in the status of jobs why nothing happens."""
+        changed = [n for n in names if self._jobs[n].status.reason != reason]
+        self._write([Change(n, replace(self._jobs[n].status, reason=reason), event=False) for n in changed])
 
     def _by_backend(self, names: Iterable[str]) -> dict[str, list[str]]:
         groups: dict[str, list[str]] = {}
@@ -318,7 +381,7 @@ class Driver:
             go, why = graph.verdict(tracked.job.dependencies, self._states)
             if go is False:
                 self._skip(name, why)
-            if not go:
+            if not go and not (go is None and self._native(tracked)):
                 continue  # what it waits for offers it again
             if tracked.job.parallel_limit is not None and used >= tracked.job.parallel_limit:
                 queue.appendleft(name)
@@ -331,21 +394,53 @@ class Driver:
         queue.extendleft(reversed(held))
         return list(batch)
 
+    def _native(self, tracked: _Tracked) -> tuple[tuple[Handle, str], ...]:
+        """Return the dependencies of a job, if its own scheduler can see to all that are not satisfied yet.
+
+        A job that may be submitted anew, for a retry or because of a lost answer, is not what its dependents should
+        wait for under its present number: ``afterok`` would then never be satisfied (and the dependent is offered
+        again), but the other kinds would be, too early.
+        """
+        out = []
+        if not self._backends[tracked.backend].features.native_dependencies:
+            return ()
+        for dependency in tracked.job.dependencies:
+            if graph.verdict([dependency], self._states)[0]:
+                continue
+            upstream = self._jobs.get(dependency.name)
+            if (
+                upstream is None
+                or upstream.backend != tracked.backend
+                or upstream.handle is None
+                or upstream.status.state not in (JobState.PENDING, JobState.RUNNING)
+                or upstream.job.retries
+                or upstream.stop
+                or (dependency.kind != "afterok" and not upstream.certain)
+            ):
+                return ()
+            out.append((upstream.handle, dependency.kind))
+        return tuple(out)
+
     def _skip(self, name: str, why: str) -> None:
         status = replace(self._jobs[name].status, state=JobState.SKIPPED, reason=why, ended=time.time())
         self._write([Change(name, status)])
 
     def _submit(self, names: Sequence[str]) -> None:
         for key, group in self._by_backend(names).items():
-            requests = [self._jobs[n].request.at(self._jobs[n].status.attempt, self._jobs[n].secrets) for n in group]
+            mine = [self._jobs[n] for n in group]
+            requests = [t.request.at(t.status.attempt, t.secrets, self._native(t)) for t in mine]
             try:
                 results = self._backends[key].submit(requests)
-            except BackendError:
+            except BackendError as e:
                 # Whether any of them arrived is unknown; the next step asks with `find` before it submits again.
-                self._not_before |= dict.fromkeys(group, time.monotonic() + 1.0)
+                self._doubtful.update(group)
+                self._not_before |= dict.fromkeys(group, time.monotonic() + self._troubled(key, e, 1.0))
+                self._say_why(group, e.message if e.retryable else needs_login(e))
                 continue
+            self._trouble.pop(key, None)
             changes = []
             for name, result in zip(group, results, strict=True):
+                self._jobs[name].certain = name not in self._doubtful
                 changes.append(self._submitted(name, result))
             self._write(changes)
 
@@ -425,6 +520,11 @@ def _judge(status: Status, stop: str, limit: float | None) -> Status:
     if stop == CANCELLED:
         return replace(status, state=JobState.CANCELLED, reason=CANCELLED)
     return replace(status, state=JobState.FAILED, reason=f"{stop} ({clock(limit or 0)})")
+
+
+def needs_login(error: BackendError) -> str:
+    """Return the reason of jobs on a machine that wants its user to log in again."""
+    return f"{NEEDS_LOGIN}: {error.message.partition(chr(10))[0]}; the next command in a terminal goes on"
 
 
 def _link_log(folder: str, attempt: int) -> None:

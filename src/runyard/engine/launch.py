@@ -10,13 +10,17 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from runyard.engine import code, record
+from runyard import executors
+from runyard.backends.base import Backend, Request
+from runyard.backends.registry import backend_class
+from runyard.engine import code, external, record
 from runyard.engine import controller as controllers
 from runyard.engine.code import CodeTaker, Pinned
 from runyard.engine.controller import Controller
 from runyard.engine.plan import Entry, Launch, PlannedJob, plan, python_path
 from runyard.errors import ConfigError, LaunchInsideJob
-from runyard.store import layout
+from runyard.states import NEEDS_LOGIN
+from runyard.store import layout, records
 from runyard.store.db import Database
 
 DEEPEST = 5
@@ -86,6 +90,7 @@ def launch(
     pinned: Pinned | None = None,
     say: Callable[[str], None] = lambda _: None,
     id: str = "",
+    run_after: Sequence[str] = (),
 ) -> tuple[Database, str, list[PlannedJob], Controller]:
     """Record an experiment whose controller then drives it.
 
@@ -99,6 +104,7 @@ def launch(
         pinned: Code to use instead of what is on disk; see :class:`~runyard.engine.code.Pinned`.
         say: Called with each line about the code that ships.
         id: Exactly this id, instead of one made from title and second.
+        run_after: Experiments whose tasks must come first: ids, titles or unique prefixes.
 
     Returns:
         The store, the id, the jobs, and the controller, which has been told to go on.
@@ -115,9 +121,11 @@ def launch(
         controller = controllers.start(home, id)  # it starts up while we plan
         where = circumstances(home, title, id, like)
         taker = CodeTaker(where.cwd, _pinned(pinned, like))
-        jobs = plan(entries_for(id), where, taker)
+        jobs = plan(external.after(db, entries_for(id), run_after), where, taker)
         shipped = taker.snapshots()
         for line in code.lines(shipped):
+            say(line)
+        for line in prepare(home, jobs):
             say(line)
         facts = {**facts, "code": code.facts(shipped)} if shipped else facts
         secrets = {value for planned in jobs for value in planned.secrets.values()}
@@ -130,6 +138,44 @@ def launch(
     layout.sweep(home, str(Path(folder).parent), {id})
     controller.release()
     return db, id, jobs, controller
+
+
+def prepare(home: Path, jobs: Sequence[PlannedJob]) -> list[str]:
+    """Let each backend look at the requests of a launch before it is recorded.
+
+    Returns:
+        Lines to show.
+
+    Raises:
+        RunyardError: when a request can never run, or a cluster cannot be reached.
+    """
+    backends: dict[tuple[str, str], Backend] = {}
+    requests: dict[tuple[str, str], list[Request]] = {}
+    for planned in jobs:
+        backend_type = backend_class(planned.executor)
+        key = (planned.job.kind, backend_type.cluster(planned.executor))
+        if key not in backends:
+            backends[key] = backend_type.connect(planned.executor, str(home))
+        requests.setdefault(key, []).append(planned.request)
+    return [line for key, backend in backends.items() for line in backend.prepare(requests[key])]
+
+
+def log_in(db: Database, id: str) -> None:
+    """Log in, in this process and its terminal, where jobs of an experiment wait for that; their controller goes on.
+
+    Raises:
+        RunyardError: when the login is refused again.
+    """
+    done: set[tuple[str, str]] = set()
+    for row in records.jobs(db, id):
+        if row.status.state.ended or not row.status.reason.startswith(NEEDS_LOGIN):
+            continue
+        executor = executors.from_dict(row.spec["components"][0]["executor"])
+        backend_type = backend_class(executor)
+        key = (executor.kind, backend_type.cluster(executor))
+        if key not in done:
+            done.add(key)
+            backend_type.connect(executor, str(db.home)).prepare([])
 
 
 def preview(

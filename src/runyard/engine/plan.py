@@ -9,14 +9,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from runyard import config
 from runyard.backends.base import (
     CODE,
-    CODE_FOLDER,
     JOB,
     PYTHON,
     RUNNER,
@@ -126,13 +125,15 @@ class PlannedJob:
         files: Files of the job's folder, by relative path.
         secrets: Values for the secrets file, by variable.
         tail_logs: Stream its log while it runs.
+        executor: Where it runs, as the user gave it; of a group, the first member's.
     """
 
     job: Job
     request: Request
     files: Mapping[str, bytes]
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    tail_logs: bool = False
+    secrets: Mapping[str, str]
+    tail_logs: bool
+    executor: Executor
 
 
 def plan(entries: Sequence[Entry], launch: Launch, taker: CodeTaker | None = None) -> list[PlannedJob]:
@@ -150,7 +151,8 @@ def plan(entries: Sequence[Entry], launch: Launch, taker: CodeTaker | None = Non
     """
     if not entries:
         raise ConfigError(f"experiment {launch.title!r} has no tasks", hint="exp.add(task, executor=...) adds one")
-    graph.check([e.name for e in entries], {e.name: [d.name for d in e.dependencies] for e in entries})
+    needs = {e.name: [d.name for d in e.dependencies if "/" not in d.name] for e in entries}
+    graph.check([e.name for e in entries], needs)  # tasks of other experiments are looked at when it is launched
     taker = taker or CodeTaker(launch.cwd)
     return [_plan_entry(entry, launch, taker) for entry in entries]
 
@@ -209,7 +211,7 @@ def _plan_entry(entry: Entry, launch: Launch, taker: CodeTaker) -> PlannedJob:
     files |= {name: text.encode("utf-8", "surrogateescape") for name, text in request.files.items()}
     files["attempts/"] = b""
     files[JOB_FILE] = json.dumps({"job": job.to_json(), "request": request.to_json(), "tasks": records}).encode()
-    return PlannedJob(job, request, files, secrets, entry.tail_logs)
+    return PlannedJob(job, request, files, secrets, entry.tail_logs, lead)
 
 
 def _members(entry: Entry) -> Iterable[tuple[str, Task, Executor]]:
@@ -310,7 +312,6 @@ def _call_program(
         snapshot = code.snapshot
         # What the launch imports from the code on disk, the job imports from the snapshot of it.
         path = [within(p, snapshot) or p for p in path]
-        path = [f"{launch.home}/{launch.folder}/{CODE_FOLDER}/{code.tree}/{p}" if p[:1] != "/" else p for p in path]
         if main:
             inside = within(main, snapshot)
             if inside in {e.path for e in snapshot}:
@@ -322,7 +323,10 @@ def _call_program(
     files |= {
         f"{folder}{name}": data for name, data in task.files(main=main, path=path, argv=argv if main else ()).items()
     }
-    return Program("file", (PYTHON, "-u"), (f"{RUNNER}/pytask.py", f"{JOB}/{folder}call.json")), files
+    words = [f"{RUNNER}/pytask.py", f"{JOB}/{folder}call.json"]
+    if code.tree:
+        words.append(f"{CODE}/{code.tree}")  # where relative paths of the call begin
+    return Program("file", (PYTHON, "-u"), tuple(words)), files
 
 
 def _refuse_leaks(where: str, values: Mapping[str, str], texts: Iterable[str]) -> None:

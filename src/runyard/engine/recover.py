@@ -219,9 +219,10 @@ def _alive(pid: int, stat: str, boot: str) -> bool:
 
 
 def _unstarted(job: FoundJob, status: Status, states: Mapping[str, JobState], goes_on: bool) -> Status:
-    if missing := [d for d, _ in job.spec["dependencies"] if d not in states]:
+    own = [(d, kind) for d, kind in job.spec["dependencies"] if "/" not in d]
+    if missing := [d for d, _ in own if d not in states]:
         return replace(status, state=JobState.LOST, reason=f"its dependency {missing[0]!r} cannot be recovered")
-    verdict, why = graph.verdict(job.spec["dependencies"], states)
+    verdict, why = graph.verdict(own, states)
     if verdict is False:
         return replace(status, state=JobState.SKIPPED, reason=why, ended=time.time())
     return status if goes_on else replace(status, state=JobState.LOST, reason=NEVER)

@@ -88,10 +88,11 @@ def seconds_of(status: Status, now: float | None = None) -> float | None:
     return None if end is None else max(0.0, end - status.started)
 
 
-def failure(found: Sequence[JobResult], shown: frozenset[str] = frozenset()) -> TaskFailed | None:
+def failure(db: Database, found: Sequence[JobResult], shown: frozenset[str] = frozenset()) -> TaskFailed | None:
     """Return the error for what did not succeed, or ``None``.
 
     Args:
+        db: The store.
         found: The results.
         shown: Tasks whose log was on screen already, so that it need not be repeated.
     """
@@ -103,7 +104,8 @@ def failure(found: Sequence[JobResult], shown: frozenset[str] = frozenset()) -> 
     first = min(bad, key=lambda r: order.index(r.status) if r.status in order else len(order))
     tail: tuple[str, ...] = ()
     if first.name not in shown:
-        tail = logs.tail(str(first.log_path.parents[2]), TAIL_LINES, first.attempts)
+        (row,) = (r for r in records.jobs(db, first.experiment) if r.name == first.name)
+        tail = logs.tail(logs.reader(db, row), TAIL_LINES, first.attempts)
     code = first.exit_code if len(found) == 1 and first.exit_code else 1
     others = tuple(f"{r.name} ({r.status.lower()})" for r in bad if r is not first)
     return TaskFailed(
@@ -221,10 +223,14 @@ def cancel(db: Database, id: str, names: Sequence[str], wait_seconds: float = CA
             return mine
         if time.monotonic() > until:
             raise StoreError(
-                f"{', '.join(left)} of {id} did not end within {wait_seconds:g} s; they are still being ended",
+                f"{_some(left)} of {id} did not end within {wait_seconds:g} s; they are still being ended",
                 hint=f"look again with: runyard experiment status {id}",
             )
         time.sleep(0.05)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def counts_text(counts: Mapping[JobState, int]) -> str:

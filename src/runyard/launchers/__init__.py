@@ -13,11 +13,12 @@ from typing import Any
 from runyard.errors import ConfigError
 from runyard.launchers.base import Launcher, Placement, Program
 from runyard.launchers.fault_tolerance import FaultTolerance
+from runyard.launchers.slurm_template import SlurmTemplate
 from runyard.launchers.torchrun import Torchrun
 
-__all__ = ["FaultTolerance", "Launcher", "Placement", "Program", "Torchrun", "from_dict", "resolve"]
+__all__ = ["FaultTolerance", "Launcher", "Placement", "Program", "SlurmTemplate", "Torchrun", "from_dict", "resolve"]
 
-LAUNCHERS: dict[str, type[Launcher]] = {c.kind: c for c in (Launcher, Torchrun, FaultTolerance)}
+LAUNCHERS: dict[str, type[Launcher]] = {c.kind: c for c in (Launcher, Torchrun, FaultTolerance, SlurmTemplate)}
 
 
 def resolve(launcher: str | Launcher | None) -> Launcher:

@@ -1,4 +1,6 @@
-"""Run one Python task inside a job: ``python -u pytask.py call.json``.
+"""Run one Python task inside a job: ``python -u pytask.py call.json [code]``.
+
+``code`` is the folder in which relative paths of ``call.json`` begin (default: the working directory).
 
 This file travels with the job. It needs Python 3.8 or newer and its standard library, nothing else:
 neither Runyard nor Fiddle. It reads the call tree that ``runyard.config.calltree.encode`` wrote,
@@ -52,6 +54,9 @@ LOADING = "RUNYARD_LOADING"
 
 CALL = "RUNYARD_CALL"
 """The path of ``call.json``, for spawned child processes (multiprocessing, DataLoader workers)."""
+
+CODE = "RUNYARD_CODE_DIR"
+"""The folder of the job's code, for the task and for its spawned children."""
 
 _DIRECTIVES = ("call", "partial", "new", "name", "value", "attr", "dataclass", "tuple", "list", "dict", "set")
 _MORE_DIRECTIVES = ("frozenset", "bytes", "path", "float", "int", "ref")
@@ -472,13 +477,18 @@ def load_values(folder: str, python: str) -> Sequence[Any]:
         return pickle.load(file)  # type: ignore[no-any-return]
 
 
+def in_code(path: str) -> str:
+    """Return a path of the call, absolute: relative ones begin in the folder of the code."""
+    return os.path.abspath(os.path.join(os.environ.get(CODE, ""), path))
+
+
 def set_up(call_path: str) -> tuple[dict[str, Any], str | None]:
     """Prepare this process (or a spawned child of it): import hooks and the launching script's path."""
     call = read_call(call_path)
     main = call.get("main")
     if main is not None:
         beside = os.path.join(os.path.dirname(call_path), main)
-        main = os.path.abspath(main)
+        main = in_code(main)
         main = beside if os.path.isfile(beside) and not os.path.isfile(main) else main
     sys.meta_path.insert(0, _Finder(main, call.get("package")))
     return call, main
@@ -489,7 +499,7 @@ def search_path(main: str | None, extra: Sequence[str]) -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     rest = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
     wanted = [os.path.dirname(main)] if main else []
-    wanted += [os.getcwd()] + [os.path.abspath(entry) for entry in extra]
+    wanted += [os.getcwd()] + [in_code(entry) for entry in extra]
     sys.path[:] = list(dict.fromkeys(wanted + rest))
 
 
@@ -536,7 +546,9 @@ def report(kind: type[BaseException], error: BaseException, trace: TracebackType
 def main() -> None:
     """Run the task named on the command line."""
     if len(sys.argv) < 2:
-        sys.exit("usage: pytask.py call.json")
+        sys.exit("usage: pytask.py call.json [code]")
+    if len(sys.argv) > 2:
+        os.environ[CODE] = sys.argv[2]
     sys.excepthook = report  # not try/except: exit codes, signals and threads stay Python's own
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)

@@ -8,8 +8,9 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, NamedTuple, Protocol
+from typing import IO, Protocol
 
+from runyard.shell import Answer
 from runyard.snapshots import remote, trees
 from runyard.snapshots.extract import content_of
 from runyard.snapshots.index import Index
@@ -19,14 +20,6 @@ from runyard.snapshots.snapshot import Snapshot
 from runyard.snapshots.tarstream import END, file_member, gzipped, link_members, object_members
 
 _BASES = 2
-
-
-class Answer(NamedTuple):
-    """What a script on the target did."""
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 class Shell(Protocol):

@@ -10,20 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from runyard.errors import ConfigError
+from runyard.shell import Answer as Answer
 
 if TYPE_CHECKING:
     from runyard.tunnels.shells import PersistentShell
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and their total; a total of 0 is not known."""
-
-
-class Answer(NamedTuple):
-    """What a script on the target did, as text (bytes that are not UTF-8 are replaced)."""
-
-    code: int
-    stdout: str
-    stderr: str
 
 
 class RawAnswer(NamedTuple):
@@ -137,6 +130,14 @@ class Tunnel:
             result,
             hint="run(…, warn=True) returns failures instead of raising",
         )
+
+    def attach(self, cmd: str) -> int:
+        """Run a command with this terminal as its own, and return its exit code.
+
+        Raises:
+            TunnelError: when the target cannot be reached.
+        """
+        raise NotImplementedError
 
     def put(self, local: str | Path, remote: str, progress: Progress | None = None) -> None:
         """Bring a file or a folder to the target.

@@ -50,6 +50,12 @@ class LocalTunnel(Tunnel):
 
         return shells.shared("local", lambda: shells.PersistentShell("this machine", _Here()))
 
+    def attach(self, cmd: str) -> int:
+        """Run a command with this terminal as its own, and return its exit code."""
+        import subprocess
+
+        return subprocess.run(["sh", "-c", in_bash(cmd)], check=False).returncode
+
     def expand(self, path: str) -> str:
         """Return an absolute path."""
         return os.path.abspath(os.path.expanduser(path))

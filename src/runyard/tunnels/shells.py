@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from runyard.errors import TunnelError
-from runyard.tunnels.base import Answer, RawAnswer
+from runyard.shell import Answer
+from runyard.tunnels.base import RawAnswer
 from runyard.tunnels.failures import Interrupted, TimedOut, Unreachable, tail
 from runyard.tunnels.session import Lost, Session
 

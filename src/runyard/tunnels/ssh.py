@@ -100,6 +100,26 @@ class SSHTunnel(Tunnel):
 
         return shells.shared((to, words, lines), make)
 
+    def attach(self, cmd: str) -> int:
+        """Run a command there with this terminal as its own, on the connection that is open; return its exit code.
+
+        Raises:
+            TunnelError: when the machine cannot be reached.
+        """
+        import subprocess
+        import sys
+
+        from runyard.tunnels.master import control_dir
+
+        self.connect()
+        to = self._destination()
+        script = self._command_script(f"{self.pre_command or ':'}\n{cmd}")
+        words = [
+            *("ssh", *to.words, "-S", str(control_dir() / to.facts().key), "-t" if sys.stdin.isatty() else "-T"),
+            *("--", self.host, f"exec sh -c {shlex.quote(script)}"),
+        ]
+        return subprocess.run(words, check=False).returncode
+
     def expand(self, path: str) -> str:
         """Return an absolute path there; asks for the home folder once."""
         if path.startswith("/"):

@@ -4,7 +4,8 @@
 set -u
 mask=$(umask); umask 077
 job=/job
-claim=${RUNYARD_CLAIM:-}; attempt=${claim:-manual-$$}; unset RUNYARD_CLAIM
+claim=${RUNYARD_CLAIM:-}; unset RUNYARD_CLAIM
+attempt=${claim:-manual-$$}
 A="$job/attempts/$attempt"
 mkdir "$A" 2>/dev/null || {
   [ -n "$claim" ] && [ -d "$A" ] && exit 113
@@ -18,7 +19,7 @@ printf 'pid=%s\nhost=%s\nboot=%s\nstat=%s\nend\n' "$$" "$host" "$boot" "$stat" >
 export RUNYARD_ATTEMPT="$attempt" RUNYARD_JOB_DIR="$job" RUNYARD_OUTPUT_DIR="$A/output"
 export RUNYARD_EXPERIMENT_ID=digits_1
 export RUNYARD_TASK=train
-secrets=${RUNYARD_SECRETS_FILE:-$job/.secrets}; unset RUNYARD_SECRETS_FILE
+secrets="${RUNYARD_SECRETS_FILE:-$job/.secrets}"; unset RUNYARD_SECRETS_FILE
 run_0() {
   mkdir "$A"/server || return 112
   mkfifo "$A"/server/.pipe || return 112

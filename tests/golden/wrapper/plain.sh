@@ -4,7 +4,8 @@
 set -u
 mask=$(umask); umask 077
 job=/job
-claim=${RUNYARD_CLAIM:-}; attempt=${claim:-manual-$$}; unset RUNYARD_CLAIM
+claim=${RUNYARD_CLAIM:-}; unset RUNYARD_CLAIM
+attempt=${claim:-manual-$$}
 A="$job/attempts/$attempt"
 mkdir "$A" 2>/dev/null || {
   [ -n "$claim" ] && [ -d "$A" ] && exit 113

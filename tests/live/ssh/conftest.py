@@ -13,8 +13,7 @@ import pytest
 
 from runyard.tunnels import shells
 from runyard.tunnels.destination import run_ssh
-
-from .servers import Proxy, Server, User, missing
+from ssh_servers import Proxy, Server, User, missing
 
 HERE = Path(__file__).parent
 

@@ -17,8 +17,7 @@ import pytest
 
 from runyard.errors import AuthError, HostKeyError, TunnelError
 from runyard.tunnels import Interrupted, SSHTunnel, TimedOut, connection, shells
-
-from .servers import Proxy, Server, User, command_of, descendants, free_port, running, until
+from ssh_servers import Proxy, Server, User, command_of, descendants, free_port, running, until
 
 
 @pytest.fixture(autouse=True)
@@ -284,8 +283,9 @@ def sleeping(user: User, word: str) -> bool:
 def test_ctrl_c(server: Server, tmp_path: Path) -> None:
     """Ctrl-C goes to the whole foreground group. It ends the wait at once, and harms nothing."""
     code = """
-import sys
+import signal, sys
 from runyard.tunnels import SSHTunnel
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background has it ignored
 shell = SSHTunnel("login", config=sys.argv[1]).shell()
 shell(b":")
 print("up", flush=True)

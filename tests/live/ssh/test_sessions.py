@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from runyard.errors import TunnelError
 from runyard.tunnels import CommandFailed
-
-from .servers import Server, User, command_of, running, until
+from ssh_servers import Server, User, command_of, running, until
 
 
 def test_a_script_answers(server: Server, user: User) -> None:

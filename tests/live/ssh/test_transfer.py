@@ -12,8 +12,7 @@ import pytest
 from runyard.errors import TunnelError
 from runyard.snapshots.push import Pusher
 from runyard.tunnels import transfer
-
-from .servers import Proxy, Server, User, until
+from ssh_servers import Proxy, Server, User, until
 
 
 def digest(path: Path) -> str:

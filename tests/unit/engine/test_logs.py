@@ -41,6 +41,17 @@ def test_whole_lines_each_once_however_the_log_grows(wanted: list[str], data: st
     assert seen == text.decode().split("\n")[: -1 if text.endswith(b"\n") or not text else None]
 
 
+class Files:
+    """A job whose logs are files here."""
+
+    def logs(self, handle: Handle, cursor: Cursor) -> Iterator[LogChunk]:
+        return logfiles.read(handle.folder, cursor)
+
+
+def files(folder: Path) -> LogReader:
+    return LogReader(Files(), Handle("x", "y", "z", str(folder)))  # type: ignore[arg-type]
+
+
 def log(folder: Path, attempt: str, content: bytes, member: str = "") -> None:
     path = folder / "attempts" / attempt / member
     path.mkdir(parents=True, exist_ok=True)
@@ -56,12 +67,12 @@ def test_tail(tmp_path_factory, wanted: list[str], count: int, newline: bool) ->
     expected = text.split("\n")
     if expected[-1] == "":
         expected.pop()
-    assert tail(str(folder), count) == tuple(expected[-count:])
+    assert tail(files(folder), count) == tuple(expected[-count:])
 
 
 def test_tail_of_a_large_file_reads_its_end_only(tmp_path: Path) -> None:
     log(tmp_path, "1", b"".join(b"%d\n" % i for i in range(200_000)))
-    assert tail(str(tmp_path), 2) == ("199998", "199999")
+    assert tail(files(tmp_path), 2) == ("199998", "199999")
 
 
 def test_streams_are_in_the_order_of_attempts_and_members(tmp_path: Path) -> None:
@@ -83,8 +94,8 @@ def test_tail_shows_the_newest_attempt_by_member(tmp_path: Path) -> None:
     log(tmp_path, "1", b"old\n")
     log(tmp_path, "2", b"one\n", "a")
     log(tmp_path, "2", b"two\n", "b")
-    assert tail(str(tmp_path), 5) == ("a | one", "b | two")
-    assert tail(str(tmp_path), 5, attempt=1) == ("old",)
+    assert tail(files(tmp_path), 5) == ("a | one", "b | two")
+    assert tail(files(tmp_path), 5, attempt=1) == ("old",)
 
 
 def test_a_truncated_file_is_read_from_its_beginning(tmp_path: Path) -> None:
@@ -94,10 +105,10 @@ def test_a_truncated_file_is_read_from_its_beginning(tmp_path: Path) -> None:
 
 def test_search(tmp_path: Path) -> None:
     log(tmp_path, "1", b"loss 3\nacc 1\nloss 2")
-    assert [line for _, line in search(str(tmp_path), "^loss")] == ["loss 3", "loss 2"]
-    assert len(list(search(str(tmp_path), None))) == 3
+    assert [line for _, line in search(files(tmp_path), "^loss")] == ["loss 3", "loss 2"]
+    assert len(list(search(files(tmp_path), None))) == 3
 
 
 def test_a_progress_bar_shows_its_last_state(tmp_path: Path) -> None:
     log(tmp_path, "1", b"10%\r50%\r100%\r\nnext\n")
-    assert tail(str(tmp_path), 5) == ("100%", "next")
+    assert tail(files(tmp_path), 5) == ("100%", "next")

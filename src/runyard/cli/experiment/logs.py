@@ -25,6 +25,7 @@ from runyard.store import records
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Only this attempt.")
 @click.option("--tail", type=click.IntRange(min=0), metavar="N", help="Only the last N lines, of the newest attempt.")
 @click.option("--grep", metavar="RE", help="Only lines in which this regular expression is found.")
+@click.option("--rank", type=click.IntRange(min=0), metavar="R", help="Only this process of a job that has several.")
 @click.option("--member", metavar="M", help="Only this member of a task group.")
 def command(
     ref: str,
@@ -34,6 +35,7 @@ def command(
     attempt: int | None,
     tail: int | None,
     grep: str | None,
+    rank: int | None,
     member: str | None,
 ) -> None:
     """Print the logs of an experiment's tasks, given by name or number; without TASK, of all.
@@ -49,7 +51,7 @@ def command(
         revive(db, row)
         rows = records.jobs(db, row.id)
         names = names_of(rows, [*tasks, *more_tasks])
-        printer = LogPrinter(db, list(dict.fromkeys(names)), Wanted(attempt, member, pattern, tail))
+        printer = LogPrinter(db, list(dict.fromkeys(names)), Wanted(attempt, member, pattern, tail, rank))
         if not follow:
             for job in rows:
                 printer.drain(job, last=True)

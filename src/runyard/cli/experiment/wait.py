@@ -34,6 +34,6 @@ def command(ref: str, quiet: bool) -> int:
         finally:
             if view:
                 view.clear()
-        if failure := report.failure(report.results(db, row.id)):
+        if failure := report.failure(db, report.results(db, row.id)):
             raise failure
     return 0

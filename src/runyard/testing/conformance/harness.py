@@ -43,7 +43,8 @@ class Harness:
         seconds: The longest that any single wait may take.
         time_limit: A short wall-time limit, as the executor's ``time`` field takes it.
         env: Further environment for launching processes.
-        roots: Further folders in which the backend keeps files of its jobs; no secret may lie there.
+        roots: Further folders in which the backend keeps files of its jobs; outside of ``secrets`` in them no secret
+            may lie there.
         by_hand: Submits a job's request as a person would; default: types its command.
         unknown: Turns a handle into one that the scheduler does not know.
         outage: Makes the scheduler unreachable inside a ``with`` block, where that can be done.

@@ -77,6 +77,9 @@ class SpoolBackend:
             folder=job.local_dir,
         )
 
+    def prepare(self, requests: Sequence[Request]) -> list[str]:
+        return []
+
     def submit(self, requests: Sequence[Request]) -> list[Handle | SubmitError]:
         return [self._submit(request) for request in requests]
 
