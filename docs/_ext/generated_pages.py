@@ -15,7 +15,7 @@ from typing import Any
 GROUPS = {
     "tasks": ("Tasks and configuration", ("task", "config")),
     "experiments": ("Running and experiments", ("experiment", "engine", "states", "notebook")),
-    "executors": ("Executors", ("executors", "backends")),
+    "executors": ("Executors", ("executors", "backends", "profiles")),
     "launchers": ("Launchers", ("launchers",)),
     "packagers": ("Packagers", ("packagers", "snapshots")),
     "tunnels": ("Tunnels", ("tunnels",)),

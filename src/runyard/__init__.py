@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from runyard.packagers.pattern import PatternPackager as PatternPackager
     from runyard.packagers.project import ProjectPackager as ProjectPackager
     from runyard.plugin import Plugin as Plugin
+    from runyard.profiles.load import load_profile as load_profile
     from runyard.secrets import Secret as Secret
     from runyard.shell import Raw as Raw
     from runyard.snapshots.snapshot import Snapshot as Snapshot
@@ -92,6 +93,7 @@ _PUBLIC = {
     "help": "config",
     "import_executor": "user_executors",
     "lazy_imports": "config",
+    "load_profile": "profiles.load",
     "run": "oneshot",
 }
 
