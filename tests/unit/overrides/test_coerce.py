@@ -241,3 +241,9 @@ def test_quoting_protects():
     assert value("'3'", int | str) == "3"
     assert value("'my_model'", str) == "my_model"
     assert value("'true'", typing.Any) == "true"
+
+
+def test_a_list_is_a_list_where_text_would_do_too() -> None:
+    assert value("[a, b]", str | list[str]) == ["a", "b"]
+    assert value("a", str | list[str]) == "a"
+    assert value("'[a, b]'", str | list[str]) == "[a, b]"

@@ -321,7 +321,7 @@ def _rank(option: Any, node: Node) -> int:
         # "1" is an int before it is a bool or a float
         return {int: 2, float: 4, bool: 3}[origin]
     if origin is str:
-        return 8 if isinstance(node, Word) else 5
+        return 5 if isinstance(node, Text) else 8
     if plain in (Any, object):
         return 9
     return 6
