@@ -187,11 +187,14 @@ def preview(
     pinned: Pinned | None = None,
     id: str = "",
 ) -> tuple[Launch, list[PlannedJob], list[str]]:
-    """Plan as a launch would, and submit nothing. Returns also the lines about the code that would ship."""
+    """Plan as a launch would; submit and write nothing. Returns also the lines about the code that would ship."""
     refuse_inside_job()
     where = circumstances(home, title, id or record.new_id(title, stamp), like)
     taker = CodeTaker(where.cwd, _pinned(pinned, like))
-    jobs = plan(entries_for(where.id), where, taker)
+    from runyard.snapshots.capture import scratch  # only dry-runs need it here
+
+    with scratch():
+        jobs = plan(entries_for(where.id), where, taker)
     return where, jobs, code.lines(taker.snapshots())
 
 
