@@ -17,7 +17,7 @@ from runyard.profiles import build, wandb
 from runyard.profiles.book import Book, Profile, respelled
 from runyard.profiles.files import open_book
 from runyard.profiles.interpolate import Unfilled, fill
-from runyard.profiles.translate import COMMON, Layer, Words, combine
+from runyard.profiles.translate import Layer, Words, combine, shared_words
 
 MODES = ("run", "batch")
 PREFIX = "run."
@@ -158,12 +158,9 @@ def _executor(cls: type[Executor], words: Words, known: frozenset[str]) -> Execu
         ready["packager"] = build.packager(words.fields.pop("packager", "git"), options, words.where)
     if "launcher" in words.fields:
         ready["launcher"] = build.launcher(words.fields.pop("launcher"), words.where("launcher"))
-    extra: tuple[str, ...] = ()
-    if "tunnel" in known:
-        extra = (*build.TUNNEL_FIELDS, "run_partition", "batch_partition")
-        if fields := words.take(*build.TUNNEL_FIELDS):
-            ready["tunnel"] = build.tunnel(fields, words.where)
-    executor: Executor = build.make(cls, words.fields, words.where, (*COMMON, *extra), **ready)
+    if "tunnel" in known and (fields := words.take(*build.TUNNEL_FIELDS)):
+        ready["tunnel"] = build.tunnel(fields, words.where)
+    executor = build.make(cls, words.fields, words.where, shared_words(known), **ready)
     try:
         executor.validate()
     except ConfigError as e:
@@ -197,7 +194,7 @@ def parse_overrides(texts: list[str]) -> dict[str, Any]:
         for key in rest:
             place = place.setdefault(last, {})
             if not isinstance(place, dict):
-                raise OverrideError(f"{text!r}: {path_text(path)} was given a value already", hint="give it once")
+                raise OverrideError(f"{text!r}: {last} was given a value already", hint="give it once")
             last = str(key)
         place[last] = value
     return fields

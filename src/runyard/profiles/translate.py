@@ -11,20 +11,20 @@ from runyard.profiles.book import overlay
 from runyard.profiles.build import TUNNEL_FIELDS, Where, plain
 from runyard.secrets import Secret, looks_secret
 
-COMMON = (
-    "executor",
-    "extends",
-    "packager",
-    "env_vars",
-    "startup_commands",
-    "nproc_per_node",
-    "container",
-    "mounts",
-    "dry_run",
-    "detach",
-)
-"""Words that every profile may use, besides the fields of its executor."""
 _MODES = ("run", "batch")
+_MOUNTS = frozenset({"container_mounts", "volumes", "mounts"})
+
+
+def shared_words(known: Collection[str]) -> tuple[str, ...]:
+    """Return the words that a profile may use besides the fields of its executor."""
+    words = ["executor", "extends", "packager", "env_vars", "startup_commands", "nproc_per_node", "dry_run", "detach"]
+    if not _MOUNTS.isdisjoint(known):
+        words.append("mounts")
+    if not {"container_image", "image"}.isdisjoint(known):
+        words.append("container")
+    if "partition" in known:
+        words += [f"{mode}_partition" for mode in _MODES]
+    return (*words, *TUNNEL_FIELDS) if "tunnel" in known else tuple(words)
 
 
 @dataclass(frozen=True)
@@ -196,6 +196,3 @@ def _value(name: str, setting: Any, where: str) -> Any:
     if isinstance(setting, Mapping) and set(setting) == {"secret"} and isinstance(setting["secret"], str):
         return Secret(setting["secret"])
     raise ProfileError(f"{where}: env_vars.{name} = {setting!r} is no text", hint=f'write {name} = "…"')
-
-
-__all__ = ["COMMON", "TUNNEL_FIELDS", "Layer", "Words", "combine", "environment"]
