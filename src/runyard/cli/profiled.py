@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runyard.cli.profile import complete_profile
 from runyard.errors import ConfigError
 from runyard.executors.base import Executor
-from runyard.profiles.load import Target, parse_overrides, resolve
+
+if TYPE_CHECKING:
+    from runyard.profiles.load import Target
 
 OVERRIDES = "runyard.overrides"
 """Where a command line's overrides are kept in the context's ``meta``."""
@@ -77,6 +79,8 @@ def target_of(ctx: click.Context, run_profile: str | None, batch_profile: str | 
         if overrides:
             raise click.UsageError(f"{overrides[0]} changes a profile, and none is given: --run PROFILE.", ctx)
         return None
+    from runyard.profiles.load import parse_overrides, resolve
+
     name = run_profile or batch_profile
     assert name
     return resolve(name, "run" if run_profile else "batch", parse_overrides(overrides))
