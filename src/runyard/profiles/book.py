@@ -52,7 +52,8 @@ class Profile:
 
     def where(self, name: str = "") -> str:
         """Return where a field stands, for messages: file, profile, and the parent it comes from."""
-        origin = self.origins.get(name) or next(iter(self.origins.values()), None)
+        own = (origin for origin in self.origins.values() if origin.section == self.name)
+        origin = self.origins.get(name) or next(own, None)
         path = f"{origin.path}: " if origin else ""
         inherited = f" (from {origin.section!r})" if name and origin and origin.section != self.name else ""
         return f"{path}profile {self.name!r}{inherited}"
@@ -114,12 +115,7 @@ class Book:
             fields = overlay(fields, line.fields)
             origins |= line.origins
         fields.pop("extends", None)
-        return Profile(
-            name,
-            fields,
-            {"extends": lines[0].origins["extends"], **origins} if len(lines) > 1 else origins,
-            tuple(p.name for p in lines),
-        )
+        return Profile(name, fields, origins, tuple(p.name for p in lines))
 
     def _parent(self, child: Profile, chain: list[str]) -> Profile:
         parent = child.fields["extends"]

@@ -78,14 +78,12 @@ def combine(layers: list[Layer], known: Collection[str], mode: str, environ: Map
         ProfileError: for fields that contradict each other, or have no meaning.
     """
     out = Words({}, {}, layers[-1].where(""))
-    mounts: dict[str, None] = {}
+    mounts: dict[str, str] = {}
     for layer in layers:
         fields = dict(layer.fields)
-        mounts |= (
-            dict.fromkeys(_texts(fields.pop("mounts", []), layer.where("mounts"))) if "mounts" not in known else {}
-        )
-        if "mounts" in layer.fields and "mounts" not in known:
-            out.places["mounts"] = layer.where("mounts")
+        if "mounts" in fields and "mounts" not in known:
+            place = layer.where("mounts")
+            mounts |= dict.fromkeys(_texts(fields.pop("mounts"), place), place)
         renamed = _renamed(fields, layer.where, known, mode, environ)
         out.places.update({name: layer.where(word) for name, (word, _) in renamed.items()})
         merged = overlay(out.fields, {name: value for name, (_, value) in renamed.items()})
@@ -93,8 +91,8 @@ def combine(layers: list[Layer], known: Collection[str], mode: str, environ: Map
         out.fields.update(merged)
     if mounts:
         target = next((n for n in ("container_mounts", "volumes") if n in known), "mounts")
-        out.places.setdefault(target, out.places["mounts"])
         own = _texts(out.fields.get(target, []), out.where(target))
+        out.places.setdefault(target, next(iter(mounts.values())))
         out.fields[target] = list(dict.fromkeys([*own, *mounts]))
     return out
 
@@ -109,21 +107,18 @@ def _renamed(
         if mode in partitions:
             fields.pop("partition", None)
             out["partition"] = (f"{mode}_partition", partitions[mode])
-    lines = [
-        text
-        for word in ("setup_lines", "startup_commands")
-        if word in fields
-        for text in _texts(plain(fields[word]), where(word))
-    ]
-    if word := next((w for w in ("startup_commands", "setup_lines") if w in fields), ""):
-        out["setup_lines"] = (word, "\n".join(lines))
-        fields.pop("startup_commands", None), fields.pop("setup_lines", None)
+    lines: list[str] = []
+    for word in ("setup_lines", "startup_commands"):
+        if word in fields:
+            lines += _texts(plain(fields.pop(word)), where(word))
+            out["setup_lines"] = (word, "\n".join(lines))
     if "env_vars" in fields:
         out["env_vars"] = ("env_vars", environment(fields.pop("env_vars"), where("env_vars"), environ))
     if "nproc_per_node" in fields:
         out[_processes(fields, where, known)] = ("nproc_per_node", fields.pop("nproc_per_node"))
     for word, value in fields.items():
-        out[_SAME.get(word, word) if word not in known else word] = (word, value)
+        same = _SAME.get(word, word)
+        out[same if word not in known and same in known else word] = (word, value)
     return out
 
 

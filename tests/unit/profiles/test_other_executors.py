@@ -20,6 +20,7 @@ def fields(known: set[str], *layers: dict[str, object]) -> dict[str, object]:
             {"mounts": [{"path": "/a", "mount_path": "/b"}]},
         ),
         ({"image"}, {"container_image": "x"}, {"image": "x"}),
+        (set(), {"container_image": "x"}, {"container_image": "x"}),
         ({"num_nodes"}, {"nodes": 2}, {"num_nodes": 2}),
         ({"nodes", "num_nodes"}, {"nodes": 2}, {"nodes": 2}),
         ({"nprocs_per_node"}, {"nproc_per_node": 4}, {"nprocs_per_node": 4}),
