@@ -137,10 +137,14 @@ class Driver:
         Raises:
             LeaseLost: when another process took the experiment over.
         """
+        looked = False
         try:
             while self._jobs:
                 try:
                     self.step()
+                    if not looked:
+                        looked = True
+                        self._notify()  # who waits for news knows now that there is none
                 except (LeaseLost, UnknownExperiment):
                     raise
                 except StoreError as e:

@@ -216,6 +216,8 @@ class Follower:
                 return
             self._readers[row.name] = found
         ended = row.status.state.ended
+        if not ended and not self._readers[row.name].is_due():
+            return
         try:
             for stream, text in self._readers[row.name].lines(final=ended):
                 self.view.line(row.name, logs.member_of(stream), text)
