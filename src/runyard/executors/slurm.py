@@ -148,7 +148,8 @@ class SlurmExecutor(Executor):
         constraint: Features that the nodes must have.
         exclude: Nodes not to use: a list, or text as Slurm writes it.
         gres: Generic resources.
-        signal: Signal before the time limit (``"USR1@90"``, ``"B:TERM@120"``).
+        signal: Signal that the tasks get before the time limit (``"USR1@90"``). ``B:`` before it changes nothing: the
+            batch script is Runyard's own, and only waits.
         exclusive: ``True`` for whole nodes, or ``"user"``, ``"mcs"``.
         array: Indices of a job array of the task's own (``"0-9%4"``).
         open_mode: ``append`` or ``truncate``, for the batch script's output.
@@ -162,7 +163,8 @@ class SlurmExecutor(Executor):
         srun_args: Further words for ``srun``.
         heterogeneous: The members of a group become components of a heterogeneous job, each with its own executor's
             nodes.
-        het_group_indices: Component on which each member of the group runs; default: its position.
+        het_group_indices: Component on which each member of the group runs (of the first member's executor); default:
+            its position. Of members on one component, the first one's fields ask for it.
         memory_measure: Log the memory use of the job's first node every few seconds to ``memory.csv`` in the output
             folder.
         job_details: Names of the job and its files.
