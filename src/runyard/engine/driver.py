@@ -439,7 +439,7 @@ class Driver:
                 # Whether any of them arrived is unknown; the next step asks with `find` before it submits again.
                 self._doubtful.update(group)
                 self._not_before |= dict.fromkeys(group, time.monotonic() + self._troubled(key, e, 1.0))
-                self._say_why(group, e.message if e.retryable else needs_login(e))
+                self._say_why(group, (e.message + (f": {e.hint}" if e.hint else "")) if e.retryable else needs_login(e))
                 continue
             self._trouble.pop(key, None)
             changes = []

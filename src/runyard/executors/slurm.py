@@ -306,6 +306,10 @@ class SlurmExecutor(Executor):
         clock = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
         return f"{days}-{clock}" if days else clock
 
+    def wall_seconds(self) -> float:
+        """Return the time limit in seconds."""
+        return seconds(self.wall_time(), "SlurmExecutor.time")
+
     def info(self) -> str:
         """Return kind and machine."""
         return f"slurm on {self.reach().name}"

@@ -198,3 +198,8 @@ def test_no_space_on_the_cluster(home: Path, cluster: Cluster, tmp_path: Path) -
             said = reason()
             exp.cancel()
     assert not cluster.command("squeue", "-h").stdout, said
+
+
+def test_a_time_that_slurm_would_let_wait_for_ever(cluster: Cluster, refused: Callable[..., RunyardError]) -> None:
+    """Where the cluster does not enforce its partitions' limits, we do."""
+    refused("'train'", "'short' allows 00:01:00", "SlurmExecutor.time", partition="short", time="00:05:00")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets as tokens
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,8 @@ from typing import Any, ClassVar, Self
 from runyard import executors
 from runyard.backends import logfiles, wrapper
 from runyard.backends.base import Cursor, Features, Handle, Job, JobId, LogChunk, Request
-from runyard.backends.slurm import arrays, commands, delivery, failures, outcome, parse
+from runyard.backends.fetching import Fetcher
+from runyard.backends.slurm import arrays, commands, delivery, failures, fetching, outcome, parse
 from runyard.backends.slurm.commands import Asked
 from runyard.backends.slurm.script import SCRIPT, Place, native_name, render
 from runyard.errors import (
@@ -24,6 +26,7 @@ from runyard.errors import (
     Unavailable,
 )
 from runyard.executors.base import Executor
+from runyard.executors.duration import clock
 from runyard.executors.slurm import SlurmExecutor, native_id
 from runyard.shell import Answer, quote
 from runyard.states import ENDED, Observation
@@ -95,6 +98,8 @@ class SlurmBackend:
             "remote": place.remote,
             "name": native_name(job, lead),
             "forecast": lead.poll_estimated_start_time,
+            "partition": lead.partition or "",
+            "seconds": lead.wall_seconds(),
         }
         if code := [dict(c.code) for c in job.components if c.code]:
             options["code"] = code
@@ -143,6 +148,11 @@ class SlurmBackend:
         paths = list(dict.fromkeys(p for r in requests for p in r.options.get("present", ())))
         script = commands.forecast([("--chdir=/", r.files[SCRIPT]) for r in some]) + commands.present(paths)
         answer = self.tunnel.shell()(script.encode("utf-8", "surrogateescape"), repeat=True, timeout=_SECONDS)
+        if not parse.marked(answer.stdout, "%now") and not parse.marked(answer.stdout, "%missing"):
+            raise Unavailable(
+                f"{self.tunnel.name} did not answer: {answer.stderr.strip() or 'it printed nothing'}",
+                hint="it must have sh, head, tail, sed, awk and date",
+            )
         if parse.marked(answer.stdout, "%missing"):
             raise ConfigError(f"there is no sbatch on {self.tunnel.name}", hint=failures.NO_SLURM)
         if absent := parse.marked(answer.stdout, "%absent"):
@@ -150,11 +160,13 @@ class SlurmBackend:
                 f"{self.tunnel.name} has no {', '.join(absent)}",
                 hint="correct container_image or container_mounts, or make it there first",
             )
+        limits = parse.partitions(answer.stdout)
         lines = []
         now = float((parse.marked(answer.stdout, "%now") or ["0"])[0])
         for i, (code, said) in parse.forecasts(answer.stdout).items():
             request = some[i]
             if code == 0:
+                _check_limits(request, limits, self.tunnel.name)
                 if (told := parse.estimate(said, now)) and request.options.get("forecast"):
                     lines.append(f"{request.job.name}: {told}")
             elif failures.is_certain(said):
@@ -304,9 +316,17 @@ class SlurmBackend:
             if seen.state in ENDED and left and left.secrets:
                 done.append(handle)
             if seen.native in outcome.BAD_NODE and seen.where:
-                self._bad.setdefault(handle.folder, set()).add(seen.where)
+                self._note_bad_nodes(handle, seen.where)
         self._forget_secrets(done)
         return out
+
+    def _note_bad_nodes(self, handle: Handle, nodes: str) -> None:
+        """Remember which of a failed job's nodes are out of order."""
+        known = self._bad.setdefault(handle.folder, set())
+        if re.fullmatch(r"[\w.-]+", nodes):
+            known.add(nodes)
+        else:
+            known.update(parse.marked(self._ask(commands.out_of_order(nodes), repeat=True).stdout, "%bad"))
 
     def _judge(self, view: parse.View, job: str, left: parse.Left | None) -> Observation:
         row = view.queue.get(job)
@@ -371,6 +391,10 @@ class SlurmBackend:
                 return
             cursor = {"*": 0, **at}
 
+    def fetcher(self) -> Fetcher:
+        """Return what reads the files of jobs."""
+        return fetching.fetcher_for(self.tunnel)
+
     def wakeups(self) -> Sequence[int]:
         """Return nothing: a cluster is asked every ``poll_seconds``."""
         return ()
@@ -403,6 +427,19 @@ class SlurmBackend:
 
 def _unavailable(error: TunnelError) -> Unavailable:
     return Unavailable(error.message, hint=error.hint, retryable=not isinstance(error, (AuthError, HostKeyError)))
+
+
+def _check_limits(request: Request, partitions: Mapping[str, float | None], machine: str) -> None:
+    """Refuse a time above the partition's limit, which Slurm itself may accept and let wait for ever."""
+    name = request.options.get("partition") or "*"
+    limit = partitions.get(name)
+    wanted = request.options.get("seconds")
+    if limit is not None and wanted and wanted > limit:
+        raise ConfigError(
+            f"task {request.job.name!r}: {machine} would let it wait for ever: the partition"
+            f"{f' {name!r}' if name != '*' else ''} allows {clock(limit)}, and time asks for {clock(wanted)}",
+            hint="ask for less (SlurmExecutor.time), or choose another partition: `sinfo -o '%P %l'` lists them",
+        )
 
 
 def _refused(answer: Answer, root: str, machine: str) -> Unavailable:

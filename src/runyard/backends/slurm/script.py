@@ -213,8 +213,22 @@ def _header(job: Job, members: list[SlurmExecutor], where: str) -> list[str]:
     return lines
 
 
+def _check_redaction(component: Component, executor: SlurmExecutor, where: str) -> None:
+    """Refuse output that would pass by what hides secrets."""
+    apart = [n for n in ("srun_stdout", "srun_stderr") if getattr(executor.job_details, n)]
+    if not executor.stderr_to_stdout:
+        apart.append("stderr_to_stdout=False")
+    if component.secrets and apart:
+        raise ConfigError(
+            f"{where}: {', '.join(apart)} would write output past what hides its secrets "
+            f"({', '.join(component.secrets)})",
+            hint="leave it out: with secrets, output and messages share the job's own log",
+        )
+
+
 def _member(job: Job, index: int, members: list[SlurmExecutor], place: Place) -> wrapper.Member:
     component, executor = job.components[index], members[index]
+    _check_redaction(component, executor, f"task {job.id.name!r}")
     launcher = executor.get_launcher()
     name = component.name if job.group else ""
     own = f"{_ATTEMPT}/{name}" if name else _ATTEMPT
