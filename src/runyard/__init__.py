@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runyard import cli as cli
     from runyard import errors as errors
     from runyard.config import Config as Config
     from runyard.config import ConfigurableMixin as ConfigurableMixin
@@ -94,15 +95,17 @@ _PUBLIC = {
     "run": "oneshot",
 }
 
-__all__ = [*_PUBLIC, "errors"]
+_MODULES = ("cli", "errors")
+
+__all__ = [*_PUBLIC, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     module = _PUBLIC.get(name)
     if module is not None:
         value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    elif name == "errors":
-        value = importlib.import_module(f"{__name__}.errors")
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
     elif name.endswith("Executor") and not name.startswith("_"):
         value = importlib.import_module(f"{__name__}.executors").find_class(name)
     else:

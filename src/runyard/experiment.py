@@ -207,6 +207,9 @@ class Experiment:
         """
         self._must_be_new("run")
         engine.launch.refuse_inside_job()
+        if engine.launch.is_dry():
+            self.dryrun(sequential=sequential)
+            return {}
         if direct:
             self._run_direct(sequential)
             return {}
@@ -264,13 +267,16 @@ class Experiment:
         del sequential  # direct runs are one after the other anyway
         engine.direct.run(self._entries(False)(self.id), self._graph.originals(), self._say)
 
-    def dryrun(self, log: bool = True, exist_ok: bool = False, delete_exp_dir: bool = True) -> str:
+    def dryrun(
+        self, log: bool = True, exist_ok: bool = False, delete_exp_dir: bool = True, sequential: bool = False
+    ) -> str:
         """Show exactly what :meth:`run` would submit. Contacts nothing.
 
         Args:
             log: Print it.
             exist_ok: Allow it for an experiment that was launched already.
             delete_exp_dir: Leave no files; with ``False`` the experiment's folder is written, to look at.
+            sequential: As it is given to :meth:`run`.
 
         Returns:
             The text that is printed.
@@ -278,7 +284,7 @@ class Experiment:
         if not exist_ok:
             self._must_be_new("dry-run")
         where, jobs, code = engine.launch.preview(
-            self.home, self.title, self._stamp, self._entries(False), self._like, self._pinned(), self._wanted_id
+            self.home, self.title, self._stamp, self._entries(sequential), self._like, self._pinned(), self._wanted_id
         )
         text = engine.report.dryrun(where, jobs, code)
         if not delete_exp_dir:

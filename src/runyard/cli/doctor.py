@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from runyard.cli.checks import ERROR, OK, WARNING, Finding, all_findings
-from runyard.cli.main import SUMMARIES
 from runyard.cli.output import count, emit, emit_json
+from runyard.cli.root import SUMMARIES
 from runyard.engine.rebuild import Rebuilt, rebuild
 from runyard.home import runyard_home
 from runyard.store import health

@@ -14,9 +14,9 @@ import click
 
 from runyard.cli.attend import attend, leave
 from runyard.cli.fields import first_field, set_field, set_fields
-from runyard.cli.main import SUMMARIES
 from runyard.cli.output import emit, hush, say
 from runyard.cli.refs import complete_ref, find, open_store
+from runyard.cli.root import SUMMARIES
 from runyard.engine import launch, replay, report
 from runyard.engine.code import Pinned
 from runyard.engine.plan import Entry
