@@ -19,7 +19,8 @@ from runyard.tunnels import LocalTunnel, Result, Tunnel
 
 __all__ = ["SlurmExecutor", "SlurmJobDetails"]
 
-DEPENDENCY_TYPES = ("afterok", "afterany", "afternotok", "after", "singleton")
+SINGLETON = "singleton"
+"""A dependency on every earlier job of the same user and name, whatever experiment it belongs to."""
 _WALL = re.compile(r"\d+(:\d\d?){0,2}\Z|\d+-\d+(:\d\d?){0,2}\Z")
 _RUNTIMES = ("pyxis", "apptainer")
 _COUNTS = ("nodes", "ntasks_per_node")
@@ -317,7 +318,7 @@ class SlurmExecutor(Executor):
     def validate(self) -> None:
         """Check the fields; see :meth:`Executor.validate`."""
         where = type(self).__name__
-        kept, self.dependency_type = self.dependency_type, self.dependency_type.replace("singleton", "afterany")
+        kept, self.dependency_type = self.dependency_type, self.dependency_type.replace(SINGLETON, "afterany")
         try:
             super().validate()
         finally:

@@ -27,7 +27,7 @@ from runyard.errors import (
 )
 from runyard.executors.base import Executor
 from runyard.executors.duration import clock
-from runyard.executors.slurm import SlurmExecutor, native_id
+from runyard.executors.slurm import SINGLETON, SlurmExecutor, native_id
 from runyard.shell import Answer, quote
 from runyard.states import ENDED, Observation
 from runyard.tunnels import Tunnel
@@ -96,7 +96,7 @@ class SlurmBackend:
             "path": job.folder,
             "root": place.root,
             "remote": place.remote,
-            "name": native_name(job, lead),
+            "name": "" if lead.dependency_type == SINGLETON else native_name(job, lead),
             "forecast": lead.poll_estimated_start_time,
             "partition": lead.partition or "",
             "seconds": lead.wall_seconds(),
@@ -106,9 +106,9 @@ class SlurmBackend:
         if lead.dependencies:
             kind = lead.dependency_type
             ids = [native_id(d) for d in lead.dependencies]
-            options["dependency"] = "singleton" if kind == "singleton" else f"{kind}:{':'.join(ids)}"
-        elif lead.dependency_type == "singleton":
-            options["dependency"] = "singleton"
+            options["dependency"] = SINGLETON if kind == SINGLETON else f"{kind}:{':'.join(ids)}"
+        elif lead.dependency_type == SINGLETON:
+            options["dependency"] = SINGLETON
         if lead.exclude_bad_nodes:
             exclude = lead.exclude or []
             options["exclude"] = exclude.split(",") if isinstance(exclude, str) else list(exclude)
@@ -251,7 +251,7 @@ class SlurmBackend:
         more = ["--parsable"]
         if token:
             more.append(f"--job-name={arrays.name(request, token)}")
-        elif request.attempt > 1:
+        elif request.attempt > 1 and request.options["name"]:
             more.append(f"--job-name={_name(request, request.attempt)}")
         if bad := self._bad.get(request.folder):
             more.append("--exclude=" + ",".join(sorted({*request.options.get("exclude", ()), *bad})))
@@ -293,7 +293,8 @@ class SlurmBackend:
             if left and left.attempt and left.owner:
                 out[request.job] = self._handle(left.owner, attempt, request.folder)
                 continue
-            rows = [*by_name.get(_name(request, attempt), ()), *elements.get((request.folder, attempt), ())]
+            named = by_name.get(_name(request, attempt), ()) if request.options["name"] else ()
+            rows = [*named, *elements.get((request.folder, attempt), ())]
             rows = [r for r in rows if r.exit_code != wrapper.CLAIMED]
             if rows:
                 out[request.job] = self._handle(rows[-1].job, attempt, request.folder)

@@ -12,7 +12,7 @@ from runyard.backends.base import CODE, JOB, PYTHON, RUNNER, Component, Job, exp
 from runyard.backends.slurm import options
 from runyard.errors import ConfigError
 from runyard.executors.macros import ExecutorMacros
-from runyard.executors.slurm import SlurmExecutor
+from runyard.executors.slurm import SINGLETON, SlurmExecutor
 from runyard.launchers.base import Placement
 from runyard.shell import Raw, quote
 from runyard.tunnels import Tunnel
@@ -88,6 +88,8 @@ def in_shell(path: str) -> str:
 def native_name(job: Job, executor: SlurmExecutor) -> str:
     """Return the name that Slurm shows; ``find`` knows a job again by it."""
     own = executor.job_details.job_name
+    if executor.dependency_type == SINGLETON:  # one at a time of all that have this name, in whatever experiment
+        return f"{executor.job_name_prefix}{own or job.id.name}"
     return f"{executor.job_name_prefix}{own + '.' if own else ''}{job.id.native}"
 
 
