@@ -6,15 +6,15 @@ import re
 import secrets as tokens
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from runyard import executors
 from runyard.backends import logfiles, wrapper
 from runyard.backends.base import Cursor, Features, Handle, Job, JobId, LogChunk, Request
 from runyard.backends.fetching import Fetcher
 from runyard.backends.slurm import arrays, commands, delivery, failures, fetching, outcome, parse
 from runyard.backends.slurm.commands import Asked
-from runyard.backends.slurm.script import SCRIPT, Place, native_name, render
+from runyard.backends.slurm.planning import planned
+from runyard.backends.slurm.script import SCRIPT
 from runyard.errors import (
     AuthError,
     CancelError,
@@ -27,7 +27,7 @@ from runyard.errors import (
 )
 from runyard.executors.base import Executor
 from runyard.executors.duration import clock
-from runyard.executors.slurm import SINGLETON, SlurmExecutor, native_id
+from runyard.executors.slurm import SlurmExecutor
 from runyard.shell import Answer, quote
 from runyard.states import ENDED, Observation
 from runyard.tunnels import Tunnel
@@ -80,50 +80,7 @@ class SlurmBackend:
 
     def plan(self, job: Job) -> Request:
         """Return the batch script of a job, and how it is submitted."""
-        lead = executors.from_dict(job.components[0].executor)
-        assert isinstance(lead, SlurmExecutor)
-        for component in job.components:
-            executor = executors.from_dict(component.executor)
-            kind = executor.get_launcher().kind
-            if kind not in self.features.launchers:
-                raise ConfigError(
-                    f"task {job.id.name!r}: the launcher {kind!r} does not work with {type(executor).__name__}",
-                    hint=f"use one of {', '.join(sorted(self.features.launchers))}",
-                )
-        place = Place.of(job, lead.reach())
-        options: dict[str, Any] = {
-            "home": job.home,
-            "path": job.folder,
-            "root": place.root,
-            "remote": place.remote,
-            "name": "" if lead.dependency_type == SINGLETON else native_name(job, lead),
-            "forecast": lead.poll_estimated_start_time,
-            "partition": lead.partition or "",
-            "seconds": lead.wall_seconds(),
-        }
-        if code := [dict(c.code) for c in job.components if c.code]:
-            options["code"] = code
-        if lead.dependencies:
-            kind = lead.dependency_type
-            ids = [native_id(d) for d in lead.dependencies]
-            options["dependency"] = SINGLETON if kind == SINGLETON else f"{kind}:{':'.join(ids)}"
-        elif lead.dependency_type == SINGLETON:
-            options["dependency"] = SINGLETON
-        if lead.exclude_bad_nodes:
-            exclude = lead.exclude or []
-            options["exclude"] = exclude.split(",") if isinstance(exclude, str) else list(exclude)
-        if needed := _must_exist(job):
-            options["present"] = needed
-        where = [] if place.root.startswith("~") else [f"--chdir={place.job}"]
-        script = SCRIPT if place.root.startswith("~") else f"{place.job}/{SCRIPT}"
-        dependency = [f"--dependency={options['dependency']}"] if "dependency" in options else []
-        return Request(
-            job=job.id,
-            command=("sbatch", *where, *dependency, script),
-            files=render(job, place),
-            folder=place.job,
-            options=options,
-        )
+        return planned(job, self.features.launchers)
 
     # -- submitting ----------------------------------------------------------------------------
 
@@ -474,20 +431,3 @@ def _name(request: Request, attempt: int) -> str:
 def _is_elsewhere(request: Request) -> bool:
     """Say whether a job's files must be brought: its root is not that of the records."""
     return bool(request.options["remote"]) or request.options["root"] != request.options["home"]
-
-
-def _must_exist(job: Job) -> list[str]:
-    """Return the paths on the target that a job's containers need."""
-    out: list[str] = []
-    for component in job.components:
-        fields: Mapping[str, Any] = component.executor
-        image = str(fields.get("container_image") or "")
-        if image.startswith(("/", "~/")):
-            out.append(image)
-        for mount in fields.get("container_mounts", ()) if image else ():
-            source = str(mount).partition(":")[0]
-            if source.startswith(("/", "~/")) and "$" not in source:
-                out.append(source)
-        if component.code and str(component.code.get("link", "")).startswith("/"):
-            out.append(str(component.code["link"]))
-    return list(dict.fromkeys(out))
