@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c co
 PACKAGE := $(STAMPS)/venv pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-torch lint format docs bench constraints clean
+.PHONY: help venv demo test test-torch lint format docs bench bench-slurm constraints clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## */\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -44,6 +44,9 @@ docs: $(STAMPS)/docs  ## build the documentation into docs/_build/html, with war
 
 bench: $(STAMPS)/demo benchmarks/.venv-peers/.installed  ## measure start-up and local runs against a peer and bare Python
 	$(BIN)/python benchmarks/startup_and_local.py $(ARGS)
+
+bench-slurm: $(STAMPS)/test benchmarks/.venv-peers/.installed  ## measure Slurm over ssh against raw ssh and peers (as root)
+	$(BIN)/python benchmarks/slurm.py $(ARGS)
 
 constraints: venv $(STAMPS)/torch  ## pin what is installed now (after a pip install --upgrade of your choice)
 	{ sed '/^[^#]/,$$d' constraints.txt; $(BIN)/python -m pip freeze --all --exclude-editable | \

@@ -15,11 +15,12 @@ from typing import Any
 GROUPS = {
     "tasks": ("Tasks and configuration", ("task", "config")),
     "experiments": ("Running and experiments", ("experiment", "engine", "states", "notebook")),
-    "executors": ("Executors", ("executors", "backends")),
+    "executors": ("Executors", ("executors", "backends", "profiles")),
     "launchers": ("Launchers", ("launchers",)),
     "packagers": ("Packagers", ("packagers", "snapshots")),
     "tunnels": ("Tunnels", ("tunnels",)),
     "ray": ("Ray", ("ray",)),
+    "cli": ("Command-line entrypoints", ("cli",)),
     "errors": ("Errors", ("errors",)),
     "other": ("More", ()),
 }
@@ -68,7 +69,7 @@ def cli_pages() -> dict[str, str]:
     """Return the text of each page of the command reference: what ``--help`` prints, command by command."""
     import click
 
-    root = importlib.import_module("runyard.cli.main").main
+    root = importlib.import_module("runyard.cli.root").main
     pages: dict[str, list[str]] = {}
     for words, command in _commands(root, ("runyard",)):
         page = f"cli-{words[1] if len(words) > 1 else 'runyard'}.rst"

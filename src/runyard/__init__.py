@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runyard import cli as cli
     from runyard import errors as errors
     from runyard.config import Config as Config
     from runyard.config import ConfigurableMixin as ConfigurableMixin
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from runyard.packagers.pattern import PatternPackager as PatternPackager
     from runyard.packagers.project import ProjectPackager as ProjectPackager
     from runyard.plugin import Plugin as Plugin
+    from runyard.profiles.load import load_profile as load_profile
     from runyard.secrets import Secret as Secret
     from runyard.shell import Raw as Raw
     from runyard.snapshots.snapshot import Snapshot as Snapshot
@@ -93,18 +95,21 @@ _PUBLIC = {
     "help": "config",
     "import_executor": "user_executors",
     "lazy_imports": "config",
+    "load_profile": "profiles.load",
     "run": "oneshot",
 }
 
-__all__ = [*_PUBLIC, "errors"]
+_MODULES = ("cli", "errors")
+
+__all__ = [*_PUBLIC, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     module = _PUBLIC.get(name)
     if module is not None:
         value = getattr(importlib.import_module(f"{__name__}.{module}"), name)
-    elif name == "errors":
-        value = importlib.import_module(f"{__name__}.errors")
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{name}")
     elif name.endswith("Executor") and not name.startswith("_"):
         value = importlib.import_module(f"{__name__}.executors").find_class(name)
     else:

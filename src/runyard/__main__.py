@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runyard.cli.main import main
+from runyard.cli.root import main
 
 if __name__ == "__main__":
     main()

@@ -4,6 +4,7 @@
 
     RunyardError                     anything that Runyard refuses or reports (exit code 2)
     ├── ConfigError                  a task, argument, override or option that cannot be used
+    │   ├── OverrideError            an argument given on a command line that cannot be parsed or applied
     │   └── SerializationError       an argument that cannot travel to the job (names its path)
     ├── PackagingError               the code on disk cannot be listed, read or captured
     ├── ProfileError                 a profile in ``env.toml`` is missing or wrong
@@ -51,6 +52,10 @@ class RunyardError(Exception):
 
 class ConfigError(RunyardError):
     """A task, argument, override or option that cannot be used."""
+
+
+class OverrideError(ConfigError):
+    """An argument given on a command line (``model.layers=3``) that cannot be parsed or applied."""
 
 
 class SerializationError(ConfigError):

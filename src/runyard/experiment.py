@@ -207,6 +207,9 @@ class Experiment:
         """
         self._must_be_new("run")
         engine.launch.refuse_inside_job()
+        if engine.launch.is_dry():
+            self.dryrun(sequential=sequential)
+            return {}
         if direct:
             self._run_direct(sequential)
             return {}
@@ -264,13 +267,16 @@ class Experiment:
         del sequential  # direct runs are one after the other anyway
         engine.direct.run(self._entries(False)(self.id), self._graph.originals(), self._say)
 
-    def dryrun(self, log: bool = True, exist_ok: bool = False, delete_exp_dir: bool = True) -> str:
+    def dryrun(
+        self, log: bool = True, exist_ok: bool = False, delete_exp_dir: bool = True, sequential: bool = False
+    ) -> str:
         """Show exactly what :meth:`run` would submit. Contacts nothing.
 
         Args:
             log: Print it.
             exist_ok: Allow it for an experiment that was launched already.
             delete_exp_dir: Leave no files; with ``False`` the experiment's folder is written, to look at.
+            sequential: As it is given to :meth:`run`.
 
         Returns:
             The text that is printed.
@@ -278,7 +284,7 @@ class Experiment:
         if not exist_ok:
             self._must_be_new("dry-run")
         where, jobs, code = engine.launch.preview(
-            self.home, self.title, self._stamp, self._entries(False), self._like, self._pinned(), self._wanted_id
+            self.home, self.title, self._stamp, self._entries(sequential), self._like, self._pinned(), self._wanted_id
         )
         text = engine.report.dryrun(where, jobs, code)
         if not delete_exp_dir:
@@ -381,6 +387,49 @@ class Experiment:
         with self._open() as db:
             (name,) = engine.follow.names_of(store.records.jobs(db, self.id), [task])
         return engine.external.name(self.id, name)
+
+    def pull(
+        self,
+        task: str,
+        pattern: str | Sequence[str] = "**",
+        into: str | Path | None = None,
+        attempt: int | None = None,
+    ) -> list[Path]:
+        """Bring files of a task from where it ran; what is here already, with the same size and time, is left.
+
+        A task that runs can be pulled from. What is interrupted leaves no half files.
+
+        Args:
+            task: The task's id.
+            pattern: Which files of its output folder (``RUNYARD_OUTPUT_DIR``); where nothing matches there, of its
+                working directory. Globs with ``**`` in one string, separated by spaces, or a list with one each; a
+                folder's name takes all of it. Default: all outputs.
+            into: Folder for them. Default: for outputs the ``output_dir`` of the task's result; for other files
+                ``pulled`` in the task's folder. Where the task ran on this machine, the files stay where they are.
+            attempt: Whose output, by number; default: the newest attempt's.
+
+        Returns:
+            The paths on this machine of all files that match, sorted; nothing when there is no output yet.
+
+        Raises:
+            ConfigError: when a pattern is given and matches nothing; it names the folders and a near name.
+            TunnelError: when the machine cannot be reached.
+            RunyardError: when the executor has no way to bring files, or they cannot be written here.
+
+        Example:
+            >>> exp = Experiment.from_title("sweep")  # doctest: +SKIP
+            >>> exp.pull("lr-0.2", "checkpoints/**/*.pt")  # doctest: +SKIP
+            pulled 3 of 12 files, 1.2 MB; 9 were here already
+        """
+        with self._open() as db:
+            rows = store.records.jobs(db, self.id)
+            (name,) = engine.follow.names_of(rows, [task])
+            row = next(r for r in rows if r.name == name)
+            pulled = engine.pull.pull(db, row, pattern, into, attempt)
+        for warning in pulled.warnings:
+            self._say(f"warning: {warning}")
+        self._say(pulled.summary())
+        return list(pulled.files)
 
     def cancel(self, job_id: str | None = None) -> None:
         """End a task (or all of them) and wait until it has ended."""

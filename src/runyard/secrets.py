@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from runyard import tokens
 from runyard.errors import ConfigError
 
 MASK = "***"
@@ -21,7 +22,8 @@ class Secret:
     """A value taken from the launching environment at submit time, and never stored.
 
     Args:
-        name: The environment variable that holds it where the launch happens.
+        name: The environment variable that holds it where the launch happens. ``WANDB_API_KEY`` and ``HF_TOKEN`` may
+            also be kept where ``wandb login`` and ``hf auth login`` put them.
 
     Example:
         >>> executor_env = {"WANDB_API_KEY": Secret("WANDB_API_KEY")}
@@ -40,13 +42,13 @@ class Secret:
         Raises:
             ConfigError: when the variable is not set.
         """
-        try:
-            return os.environ[self.name]
-        except KeyError:
+        value = os.environ.get(self.name)
+        if value is None and (value := tokens.stored(self.name)) is None:
             raise ConfigError(
                 f"the secret {self.name} is not set in this environment",
                 hint=f"export {self.name}=… before launching",
-            ) from None
+            )
+        return value
 
 
 def looks_secret(name: str) -> bool:

@@ -11,6 +11,7 @@ from runyard import config, engine
 from runyard.errors import ConfigError
 from runyard.executors.base import Executor
 from runyard.plugin import Plugin
+from runyard.states import DEPENDENCY_TYPES
 from runyard.task import Script, safe_name, unique_name
 
 if TYPE_CHECKING:
@@ -183,16 +184,21 @@ def _entry(added: Added, experiment_id: str, tail_logs: bool) -> Entry:
                 plugin.setup(task, executor)
         tasks.append(task if isinstance(task, Script) else config.encode(task, root=added.name))
         wheres.append(executor)
-    dependencies = tuple(engine.plan.Dependency(d, wheres[0].dependency_type) for d in added.dependencies)
+    dependencies = tuple(engine.plan.Dependency(d, dependency_kind(wheres[0])) for d in added.dependencies)
     return engine.plan.Entry(
         added.name, tuple(tasks), tuple(wheres), added.group, dependencies, tail_logs or added.tail_logs
     )
 
 
+def dependency_kind(executor: Executor) -> str:
+    """Return what an executor's tasks ask of those they depend on; a scheduler's own kinds ask nothing of them."""
+    return executor.dependency_type if executor.dependency_type in DEPENDENCY_TYPES else "afterok"
+
+
 def _after(entry: Entry, before: Entry) -> Entry:
     if any(d.name == before.name for d in entry.dependencies):
         return entry
-    extra = engine.plan.Dependency(before.name, entry.executors[0].dependency_type)
+    extra = engine.plan.Dependency(before.name, dependency_kind(entry.executors[0]))
     return engine.plan.with_dependencies(entry, [*entry.dependencies, extra])
 
 

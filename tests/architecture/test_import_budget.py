@@ -30,7 +30,7 @@ def modules_after(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import runyard", "from runyard import Experiment, Script, LocalExecutor", "import runyard.cli.main"],
+    ["import runyard", "from runyard import Experiment, Script, LocalExecutor", "import runyard.cli.root"],
 )
 def test_an_import_loads_few_modules_and_no_heavy_library(statement: str) -> None:
     loaded = modules_after(statement)

@@ -10,9 +10,13 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import BinaryIO, NamedTuple, Protocol, runtime_checkable
+
+_BLOCK = 1 << 18
+_KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
 
 Progress = Callable[[int], None]
 """Called with the bytes that have arrived so far."""
@@ -63,7 +67,7 @@ class Fetcher(Protocol):
         """Return a folder as messages name it."""
         ...
 
-    def list(self, folder: str, starts: Sequence[str]) -> Listing | None:
+    def look(self, folder: str, starts: Sequence[str]) -> Listing | None:
         """Return what lies directly in a folder, and all that lies below some places in it.
 
         Args:
@@ -118,15 +122,12 @@ class HereFetcher:
         """Return the folder itself."""
         return folder
 
-    def list(self, folder: str, starts: Sequence[str]) -> Listing | None:
-        """Return what lies in a folder of this machine; see :meth:`Fetcher.list`."""
-        problems: list[str] = []
-        try:
-            found = {e.name: e for e in map(_entry, *zip(*_inside(folder, ""), strict=True))} if _any(folder) else {}
-        except (FileNotFoundError, NotADirectoryError):
+    def look(self, folder: str, starts: Sequence[str]) -> Listing | None:
+        """Return what lies in a folder of this machine; see :meth:`Fetcher.look`."""
+        if not os.path.isdir(folder):
             return None
-        except OSError as e:
-            return Listing(folder, {}, (f"{folder}: {e.strerror}",))
+        problems: list[str] = []
+        found = {e.name: e for e in _inside(folder, "", problems)}
         for start in starts:
             found |= {e.name: e for e in _below(folder, start, problems)}
         return Listing(os.path.realpath(folder), found, tuple(dict.fromkeys(problems)))
@@ -138,11 +139,59 @@ class HereFetcher:
         into.mkdir(mode=0o700)
         for name in names:
             try:
-                source = open(os.path.join(folder, name), "rb")
+                # A pipe that took the file's place meanwhile must not keep us here.
+                source = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NONBLOCK)
             except OSError as e:
                 said.append(f"{name}: {e.strerror}")
                 continue
-            with source:
-                done += _copy(source.fileno(), into / name)
+            with open(source, "rb") as file:
+                done += _copy(file, into / name)
             progress(done)
         return "\n".join(said[:3])
+
+
+def _copy(source: BinaryIO, target: Path) -> int:
+    """Copy an open file; one that is written to meanwhile gets the time it had before, so it counts as old."""
+    info = os.fstat(source.fileno())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        shutil.copyfileobj(source, file, _BLOCK)
+        size = file.tell()
+    os.chmod(target, stat.S_IMODE(info.st_mode) & 0o777)
+    os.utime(target, ns=(info.st_mtime_ns, info.st_mtime_ns))
+    return size
+
+
+def _below(folder: str, start: str, problems: list[str]) -> Iterator[Entry]:
+    """Yield a place below a folder and all that lies below it; the place itself may be a link."""
+    try:
+        entry = _entry(start, os.path.join(folder, start), follow=True)
+    except OSError:
+        return
+    if start != ".":
+        yield entry
+    folders = [entry] if entry.kind == "d" else []
+    while folders:
+        name = folders.pop().name
+        for entry in _inside(folder, "" if name == "." else name, problems):
+            if entry.kind == "d":
+                folders.append(entry)
+            yield entry
+
+
+def _inside(folder: str, name: str, problems: list[str]) -> Iterator[Entry]:
+    path = os.path.join(folder, name)
+    try:
+        names = os.listdir(path)
+    except OSError as e:
+        problems.append(f"{path}: {e.strerror}")
+        return
+    for inner in names:
+        with suppress(FileNotFoundError):  # gone meanwhile
+            yield _entry(f"{name}/{inner}" if name else inner, os.path.join(path, inner))
+
+
+def _entry(name: str, path: str, follow: bool = False) -> Entry:
+    info = os.stat(path) if follow else os.lstat(path)
+    target = os.readlink(path) if stat.S_ISLNK(info.st_mode) else ""
+    return Entry(name, _KINDS.get(stat.S_IFMT(info.st_mode), "?"), info.st_size, info.st_mtime_ns, target)

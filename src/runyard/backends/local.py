@@ -30,6 +30,7 @@ from runyard.backends.base import (
     Request,
     expand,
 )
+from runyard.backends.fetching import HereFetcher
 from runyard.backends.process import ProcessId, boot_id, group_members, oom_kills, parse_stat, start_time
 from runyard.backends.results import attempt_dir, ended, read_rc, read_started, reason_for
 from runyard.errors import CancelError, ConfigError, PackagingError, SubmitError
@@ -318,6 +319,10 @@ class LocalBackend:
     def logs(self, handle: Handle, cursor: Cursor) -> Iterator[LogChunk]:
         """Yield what the log files hold beyond ``cursor``."""
         return logfiles.read(handle.folder, cursor)
+
+    def fetcher(self) -> HereFetcher:
+        """Return what reads the files of jobs."""
+        return HereFetcher()
 
 
 def _gpus(executor: Any) -> int:

@@ -91,8 +91,8 @@ def render(
             file as its last argument. Used when a member has secrets.
         forward_signals: Pass SIGTERM on to the members (where the scheduler signals only this shell).
         forward_to_all: Pass it on to the members' children too, as where a whole process group is signalled.
-        told_to_end: Do not believe a success after SIGTERM: some schedulers' launchers end with 0 when their job was
-            killed.
+        told_to_end: The scheduler tells the tasks themselves to end, so the members' commands, its launchers, ignore
+            SIGTERM; and they may end with 0 when their tasks were killed, so no success is believed after it.
         header: Lines right below ``#!/bin/sh`` (``#SBATCH`` …).
         claim: Lines that put the attempt's number into ``claim``, or nothing when a person submitted the script.
         secrets: Path of the secrets file, as text between double quotes.
@@ -137,7 +137,7 @@ def render(
         lines.append(f'secrets="{secrets}"; unset RUNYARD_SECRETS_FILE')
     lines += prelude
     for i, member in enumerate(members):
-        lines += _member(i, member, macros, redactor if hidden else ())
+        lines += _member(i, member, macros, redactor if hidden else (), shielded=told_to_end)
     forward = "" if not forward_signals else "0" if forward_to_all or len(members) > 1 else "$pid"
     lines += _supervise(len(members), forward, told_to_end, closing, stop, grace)
     return "\n".join(lines) + "\n"
@@ -153,11 +153,14 @@ def _exports(env: Mapping[str, str], macros: Mapping[str, str]) -> list[str]:
     return [f"export {name}={quote(value, macros)}" for name, value in env.items()]
 
 
-def _member(index: int, member: Member, macros: Mapping[str, str], redactor: tuple[str, ...]) -> list[str]:
+def _member(
+    index: int, member: Member, macros: Mapping[str, str], redactor: tuple[str, ...], shielded: bool
+) -> list[str]:
     log = '"$A"' if not member.name else f'"$A"/{quote(member.name)}'
     command = " ".join(quote(word, macros) for word in member.argv)
     body = [
-        "trap - TERM INT HUP; umask $mask",
+        # A scheduler's launcher that is told to end kills its tasks at once; they are told by the scheduler itself.
+        ("trap '' TERM INT HUP" if shielded else "trap - TERM INT HUP") + "; umask $mask",
         f"cd {quote(member.workdir, macros)} || exit 111",
         *_exports(member.env, macros),
     ]

@@ -1,5 +1,48 @@
-"""The command line: one file per command, loaded when the command is used.
+"""The command line: ``run.cli.entrypoint``, ``factory`` and ``main`` for your own functions, and ``runyard`` itself.
 
-``main`` is the root group. A module of a command has an attribute ``command``. What a command prints on
-standard output is data; everything that is said to a person goes to standard error.
+A script makes a function a command with typed arguments, ``python train.py model.size=3 executor=slurm``; factories
+give names to what the arguments can be.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runyard.cli.entrypoints.context import RunContext as RunContext
+    from runyard.cli.entrypoints.decorate import entrypoint as entrypoint
+    from runyard.cli.entrypoints.decorate import factory as factory
+    from runyard.cli.entrypoints.decorate import list_entrypoints as list_entrypoints
+    from runyard.cli.entrypoints.decorate import list_factories as list_factories
+    from runyard.cli.entrypoints.decorate import resolve_factory as resolve_factory
+    from runyard.cli.entrypoints.program import create_cli as create_cli
+    from runyard.cli.entrypoints.program import main as main
+
+# Besides these the package has one module (or package) per command of ``runyard``, loaded when it is used; its
+# attribute ``command`` is the command. What a command prints on standard output is data; everything that is said
+# to a person goes to standard error.
+_NAMES = {
+    "entrypoint": "decorate",
+    "factory": "decorate",
+    "main": "program",
+    "RunContext": "context",
+    "create_cli": "program",
+    "resolve_factory": "decorate",
+    "list_factories": "decorate",
+    "list_entrypoints": "decorate",
+}
+
+__all__ = list(_NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.entrypoints.{_NAMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_NAMES]

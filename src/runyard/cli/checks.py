@@ -24,6 +24,7 @@ from runyard.errors import StoreError
 from runyard.store import health, layout, lease, records
 from runyard.store.db import NAME, Database, on_network
 from runyard.store.migrations import STEPS
+from runyard.terminal import paint
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 DOES_NOT_WORK = "is here, and does not work"
@@ -54,6 +55,16 @@ class Finding:
     about: str
     detail: str
     hint: str = ""
+
+
+_STYLES = {OK: "green", WARNING: "yellow", ERROR: "red"}
+
+
+def finding_text(finding: Finding, colour: bool) -> str:
+    """Return a finding as a line, with what to do below it."""
+    mark = paint(f"{finding.state:<8}", _STYLES[finding.state], colour)
+    hint = f"\n{'':<8} -> {finding.hint}" if finding.hint else ""
+    return f"{mark} {finding.about:<14} {finding.detail}{hint}"
 
 
 def all_findings(home: Path) -> Iterator[Finding]:

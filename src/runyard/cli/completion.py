@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from runyard.cli.main import cli
 from runyard.cli.output import emit
+from runyard.cli.root import cli
 from runyard.errors import ConfigError
 
 VARIABLE = "_RUNYARD_COMPLETE"

@@ -8,15 +8,13 @@ from typing import Any
 
 import click
 
-from runyard.cli.checks import ERROR, OK, WARNING, Finding, all_findings
-from runyard.cli.main import SUMMARIES
+from runyard.cli.checks import ERROR, all_findings, finding_text
 from runyard.cli.output import count, emit, emit_json
+from runyard.cli.root import SUMMARIES
 from runyard.engine.rebuild import Rebuilt, rebuild
 from runyard.home import runyard_home
 from runyard.store import health
-from runyard.terminal import has_colour, paint
-
-_STYLES = {OK: "green", WARNING: "yellow", ERROR: "red"}
+from runyard.terminal import has_colour
 
 
 @click.command("doctor", short_help=SUMMARIES["doctor"])
@@ -36,17 +34,11 @@ def command(repair: bool, as_json: bool) -> int:
     for finding in all_findings(home):
         findings.append(finding)
         if not as_json:
-            emit(_text(finding))
+            emit(finding_text(finding, has_colour(sys.stdout)))
     if as_json:
         checks = [dataclasses.asdict(f) for f in findings]
         emit_json({"home": str(home), "checks": checks, "rebuilt": _rebuilt_json(done) if done else None})
     return 1 if any(f.state == ERROR for f in findings) else 0
-
-
-def _text(finding: Finding) -> str:
-    mark = paint(f"{finding.state:<8}", _STYLES[finding.state], has_colour(sys.stdout))
-    hint = f"\n{'':<8} -> {finding.hint}" if finding.hint else ""
-    return f"{mark} {finding.about:<14} {finding.detail}{hint}"
 
 
 def _rebuilt_text(done: Rebuilt) -> str:

@@ -72,6 +72,8 @@ class LogPrinter:
         if first and (found := self._reader(row)):
             self._readers[row.name] = found
         reader = self._readers.get(row.name)
+        if reader and not last and not reader.is_due():
+            return
         if reader:
             if row.handle:
                 reader.handle = Handle(*row.handle)

@@ -1,7 +1,8 @@
 """Commands of other distributions, from the entry-point group ``runyard.commands``.
 
-An entry names a click command: ``sweep = "mypackage.cli:sweep"`` makes ``runyard sweep``. They are looked up
-only for a name that Runyard itself does not have, and for lists of all commands.
+An entry names a click command or an entrypoint, ``sweep = "mypackage.cli:sweep"`` makes ``runyard sweep``, or a
+module: ``llm = "mypackage.llm"`` makes every entrypoint that is defined in it a command, ``runyard llm train``. They
+are looked up only for a name that Runyard itself does not have, and for lists of all commands.
 """
 
 from __future__ import annotations
@@ -33,12 +34,17 @@ def load(entry: EntryPoint) -> click.Command:
             f"the command {entry.name!r} of {origin(entry)} cannot be loaded: {type(e).__name__}: {e}",
             hint="upgrade or remove that package",
         ) from e
-    if not isinstance(command, click.Command):
+    if isinstance(command, click.Command):
+        return command
+    from runyard.cli.entrypoints.command import as_command
+
+    made = as_command(command, entry.name)
+    if made is None:
         raise ConfigError(
-            f"the command {entry.name!r} of {origin(entry)} is {entry.value}, which is no click command",
+            f"the command {entry.name!r} of {origin(entry)} is {entry.value}, which is no command and no entrypoint",
             hint="report it to that package",
         )
-    return command
+    return made
 
 
 def origin(entry: EntryPoint) -> str:

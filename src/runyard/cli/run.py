@@ -14,9 +14,10 @@ import click
 
 from runyard.cli.attend import attend, leave
 from runyard.cli.fields import first_field, set_field, set_fields
-from runyard.cli.main import SUMMARIES
 from runyard.cli.output import emit, hush, say
+from runyard.cli.profiled import ProfiledCommand, once_per_node, profile_options, refuse_kind, target_of
 from runyard.cli.refs import complete_ref, find, open_store
+from runyard.cli.root import SUMMARIES
 from runyard.engine import launch, replay, report
 from runyard.engine.code import Pinned
 from runyard.engine.plan import Entry
@@ -33,9 +34,11 @@ _GPU_FIELDS = ("gpus_per_task", "gpus_per_node", "num_gpus", "gpus")
 
 @click.command(
     "run",
+    cls=ProfiledCommand,
     short_help=SUMMARIES["run"],
     context_settings={"allow_interspersed_args": False},
 )
+@profile_options
 @click.option("--name", "-n", metavar="NAME", help="Name of the task.  [default: made from the command]")
 @click.option("--title", metavar="TITLE", help="Title of the experiment.  [default: the name]")
 @click.option("--env", "-e", multiple=True, metavar="K[=V]", help="A variable for the command; without V, yours.")
@@ -49,8 +52,12 @@ _GPU_FIELDS = ("gpus_per_task", "gpus_per_node", "num_gpus", "gpus")
 @click.option("--detach", "-d", is_flag=True, help="Return at once and print the id; it goes on by itself.")
 @click.option("--dry-run", is_flag=True, help="Print what would be submitted, byte for byte, and stop.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the command's own output only.")
-@click.argument("words", metavar="[--] CMD...", nargs=-1, type=click.UNPROCESSED)
+@click.argument("words", metavar="[run.FIELD=VALUE]... [--] CMD...", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
 def command(
+    ctx: click.Context,
+    run_profile: str | None,
+    batch_profile: str | None,
     name: str | None,
     title: str | None,
     env: tuple[str, ...],
@@ -73,11 +80,19 @@ def command(
     \b
     runyard run -- python train.py --lr 0.1
     runyard run --gpus 1 --time 2h --retries 2 --detach -- ./train.sh
+    runyard run --run CLUSTER run.nodes=8 -- python train.py
+
+    With a profile it runs once on each node, unless the profile has a launcher. Options count before the profile.
     """
     if not words or not words[0]:
         raise click.UsageError("There is no command to run. Put it at the end: runyard run -- echo hello")
     script = Script(path=words[0], entrypoint="", args=list(words[1:]), env=_environment(env))
-    executor = executor_class(kind)()
+    target = target_of(ctx, run_profile, batch_profile)
+    if target:
+        refuse_kind(ctx, target)
+        detach = detach or bool(batch_profile) or target.detach
+        dry_run = dry_run or target.dry_run
+    executor = target.executor if target else executor_class(kind)()
     set_fields(executor, settings)
     if retries is not None:
         executor.retries = retries
@@ -88,6 +103,13 @@ def command(
     if packager or reuse_code:
         executor.packager = make_packager(packager or "git")
     pinned = _code_of(reuse_code) if reuse_code else None
+    tell = hush if quiet else say
+    if target:
+        for line in target.warnings:
+            say(f"warning: {line}")
+        given = target.given | {setting.partition("=")[0] for setting in settings}
+        if executor.kind != LocalExecutor.kind and (note := once_per_node(executor, given)):
+            tell(note)
     executor.validate()
     if executor.kind == LocalExecutor.kind and not executor.setup_lines:
         _check_command(words[0], script.env)
@@ -103,7 +125,6 @@ def command(
         emit(report.dryrun(where, jobs, code).rstrip("\n"))
         return 0
     facts = {"program": "runyard run", "script": ""}
-    tell = hush if quiet else say
     db, id, jobs, controller = launch.launch(
         runyard_home(), title, int(time.time()), entries, facts, pinned=pinned, say=tell
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 import runyard
-from runyard.cli.main import SUMMARIES
 from runyard.cli.output import emit
+from runyard.cli.root import SUMMARIES
 
 
 @click.command("version", help=SUMMARIES["version"])

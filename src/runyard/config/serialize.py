@@ -44,11 +44,7 @@ def from_json(text: str) -> Any:
     Raises:
         ConfigError: when the text is no JSON, or names something unknown.
     """
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"this is not JSON: {error}") from None
-    return _load(data)
+    return from_data(parse(text, "json"))
 
 
 def to_toml(buildable: Any) -> str:
@@ -66,11 +62,36 @@ def from_toml(text: str) -> Any:
     Raises:
         ConfigError: when the text is no TOML, or names something unknown.
     """
+    return from_data(parse(text, "toml"))
+
+
+def parse(text: str, form: str) -> Any:
+    """Return the plain data in a text.
+
+    Args:
+        text: The text.
+        form: ``yaml``, ``toml`` or ``json``.
+
+    Raises:
+        ConfigError: when it is not of that form.
+
+    Example:
+        >>> parse("lr: 1e-3", "yaml")
+        {'lr': 0.001}
+    """
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"this is not TOML: {error}") from None
-    return _load(data)
+        if form == "json":
+            return json.loads(text)
+        if form == "toml":
+            return tomllib.loads(text)
+        import yaml
+
+        try:
+            return yaml.load(text, Loader=_yaml_class("SafeLoader"))
+        except yaml.YAMLError as error:
+            raise ValueError(error) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"this is not {form.upper()}: {error}") from None
 
 
 def to_yaml(buildable: Any) -> str:
@@ -97,13 +118,7 @@ def from_yaml(text: str) -> Any:
     Raises:
         ConfigError: when the text is no YAML, or names something unknown.
     """
-    import yaml
-
-    try:
-        data = yaml.load(text, Loader=_yaml_class("SafeLoader"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"this is not YAML: {error}") from None
-    return _load(data)
+    return from_data(parse(text, "yaml"))
 
 
 def _yaml_class(name: str) -> Any:
@@ -201,7 +216,12 @@ def _simple_key(key: Any) -> bool:
 # ---------------------------------------------------------------- reading
 
 
-def _load(data: Any) -> Any:
+def from_data(data: Any) -> Any:
+    """Return the Config or Partial that plain data describes, as :func:`from_yaml` and its kin read it from text.
+
+    Raises:
+        ConfigError: when it has no ``_target_``, or names something unknown.
+    """
     reader = _Reader()
     try:
         tree = reader.node(data, "config")

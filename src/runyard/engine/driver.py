@@ -19,11 +19,12 @@ from pathlib import Path
 from runyard import executors
 from runyard.backends.base import Backend, Handle, Job, Request
 from runyard.backends.registry import backend_class
-from runyard.engine import external, graph
+from runyard.engine import external, graph, trouble
 from runyard.engine.record import forget_secrets
+from runyard.engine.trouble import Trouble
 from runyard.errors import BackendError, LeaseLost, StoreError, SubmitError, UnknownExperiment
 from runyard.executors.duration import clock
-from runyard.states import NEEDS_LOGIN, NEVER_SATISFIED, JobState, Observation, Status, advance
+from runyard.states import NEVER_SATISFIED, JobState, Observation, Status, advance
 from runyard.store import layout, lease, records
 from runyard.store.db import Database
 from runyard.store.records import Change
@@ -33,8 +34,6 @@ TIME_LIMIT = "time limit"
 
 _LOOK_SECONDS = 0.2
 """How often other processes' wishes (cancel) are looked for."""
-_LONGEST_PAUSE = 30.0
-"""Seconds between attempts to ask a backend that cannot be asked, at most."""
 _ASK_AGAIN_SECONDS = 5.0
 """How often a backend is reminded of a job it was to end."""
 
@@ -82,7 +81,7 @@ class Driver:
         self._next_poll: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
         self._doubtful: set[str] = set()
-        self._trouble: dict[str, tuple[int, str]] = {}
+        self._trouble = Trouble(lambda text: leave_note(self._folder, text))
         self._beat = time.monotonic()
         self._version = -1
         for job_row in records.jobs(db, experiment_id):
@@ -137,10 +136,14 @@ class Driver:
         Raises:
             LeaseLost: when another process took the experiment over.
         """
+        looked = False
         try:
             while self._jobs:
                 try:
                     self.step()
+                    if not looked:
+                        looked = True
+                        self._notify()  # who waits for news knows now that there is none
                 except (LeaseLost, UnknownExperiment):
                     raise
                 except StoreError as e:
@@ -247,10 +250,10 @@ class Driver:
             try:
                 seen = backend.observe(list(handles))
             except BackendError as e:
-                self._next_poll[key] = now + self._troubled(key, e, backend.features.poll_interval)
-                self._say_why(handles.values(), f"not seen since: {e.message}" if e.retryable else needs_login(e))
+                self._next_poll[key] = now + self._trouble.pause(key, e, backend.features.poll_interval)
+                self._say_why(handles.values(), trouble.reason(e, "not seen since: "))
                 continue  # could not ask: nothing is known, nothing changes
-            self._trouble.pop(key, None)
+            self._trouble.over(key)
             adopted = self._adopted(key, [handles[h] for h, o in seen.items() if o.state is None])
             self._write(adopted)
             others = {c.name for c in adopted}
@@ -314,23 +317,13 @@ class Driver:
             try:
                 found = self._backends[key].find([(t.request, t.status.attempt) for t in tracked])
             except BackendError as e:
-                self._not_before |= dict.fromkeys(names, now + self._troubled(key, e, 1.0))
+                self._not_before |= dict.fromkeys(names, now + self._trouble.pause(key, e))
                 continue  # not knowing is no reason to submit again
             missing = [t for t in tracked if t.job.id not in found]
             self._write([self._submitted(id.name, handle) for id, handle in found.items()])
             unwanted = [t.job.id.name for t in missing if t.stop == CANCELLED]
             self._write([self._never_started(n) for n in unwanted])
             self._submit([t.job.id.name for t in missing if t.stop != CANCELLED])
-
-    def _troubled(self, key: str, error: BackendError, interval: float) -> float:
-        """Note what troubles a backend, and return the seconds to wait before it is asked again."""
-        count, said = self._trouble.get(key, (0, ""))
-        if str(error) != said:
-            leave_note(self._folder, f"{key}: {error}")
-        self._trouble[key] = (count + 1, str(error))
-        # A login that was refused stays so until the user does something; to repeat it fast may lock the account.
-        longest = _LONGEST_PAUSE if error.retryable else 2 * _LONGEST_PAUSE
-        return min(longest, max(interval, 1.0) * 2 ** min(count, 10)) if count else interval
 
     def _say_why(self, names: Iterable[str], reason: str) -> None:
         """Show in the status of jobs why nothing happens."""
@@ -434,10 +427,10 @@ class Driver:
             except BackendError as e:
                 # Whether any of them arrived is unknown; the next step asks with `find` before it submits again.
                 self._doubtful.update(group)
-                self._not_before |= dict.fromkeys(group, time.monotonic() + self._troubled(key, e, 1.0))
-                self._say_why(group, e.message if e.retryable else needs_login(e))
+                self._not_before |= dict.fromkeys(group, time.monotonic() + self._trouble.pause(key, e))
+                self._say_why(group, trouble.reason(e))
                 continue
-            self._trouble.pop(key, None)
+            self._trouble.over(key)
             changes = []
             for name, result in zip(group, results, strict=True):
                 self._jobs[name].certain = name not in self._doubtful
@@ -520,11 +513,6 @@ def _judge(status: Status, stop: str, limit: float | None) -> Status:
     if stop == CANCELLED:
         return replace(status, state=JobState.CANCELLED, reason=CANCELLED)
     return replace(status, state=JobState.FAILED, reason=f"{stop} ({clock(limit or 0)})")
-
-
-def needs_login(error: BackendError) -> str:
-    """Return the reason of jobs on a machine that wants its user to log in again."""
-    return f"{NEEDS_LOGIN}: {error.message.partition(chr(10))[0]}; the next command in a terminal goes on"
 
 
 def _link_log(folder: str, attempt: int) -> None:

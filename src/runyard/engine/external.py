@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from runyard.engine.plan import Dependency, Entry, with_dependencies
 from runyard.errors import ConfigError
-from runyard.states import JobState
+from runyard.states import DEPENDENCY_TYPES, JobState
 from runyard.store import records
 from runyard.store.db import Database
 
@@ -43,6 +43,7 @@ def after(db: Database, entries: Sequence[Entry], run_after: Sequence[str]) -> l
         _check(db, entry)
         if names and not entry.dependencies:
             kind = entry.executors[0].dependency_type
+            kind = kind if kind in DEPENDENCY_TYPES else "afterok"
             entry = with_dependencies(entry, [Dependency(n, kind) for n in names])
         out.append(entry)
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import signal
@@ -31,6 +32,8 @@ STATE_STYLE = {
     JobState.SKIPPED: "yellow",
     JobState.RUNNING: "blue",
 }
+TERMINATE_SECONDS = 30.0
+"""How long a terminated launcher waits for the end of its jobs."""
 _LOOK_SECONDS = 0.1
 _DEATHS = 5
 """So many controllers may die under one experiment before watching it gives up."""
@@ -168,8 +171,8 @@ class Follower:
             self.controller.finish()
         return list(self._rows.values())
 
-    def _follow(self) -> None:
-        while True:
+    def _follow(self, until: float = math.inf) -> None:
+        while time.monotonic() < until:
             changed = self._refresh()
             live = any(not r.status.state.ended for r in self._rows.values())
             self._show_logs()
@@ -216,6 +219,8 @@ class Follower:
                 return
             self._readers[row.name] = found
         ended = row.status.state.ended
+        if not ended and not self._readers[row.name].is_due():
+            return
         try:
             for stream, text in self._readers[row.name].lines(final=ended):
                 self.view.line(row.name, logs.member_of(stream), text)
@@ -279,7 +284,8 @@ class Follower:
         self.cancel()
         self.view.err.write(f"terminated: cancelling {self.id} …\n")
         with suppress(RunyardError, KeyboardInterrupt):
-            self._follow()
+            # No longer: where a cluster cannot be asked, only the controller goes on trying.
+            self._follow(until=time.monotonic() + TERMINATE_SECONDS)
         raise SystemExit(128 + signal.SIGTERM)
 
 

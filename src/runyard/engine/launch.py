@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,24 @@ DEEPEST = 5
 """So deep may tasks launch experiments whose tasks launch experiments."""
 LOADING = "RUNYARD_LOADING"
 """Set in a job while the launching script is loaded for the functions it defines."""
+
+
+_dry: ContextVar[bool] = ContextVar("dry", default=False)
+
+
+@contextlib.contextmanager
+def dry_runs() -> Iterator[None]:
+    """Within this block, what would be launched is only shown: a user's function cannot launch by accident."""
+    token = _dry.set(True)
+    try:
+        yield
+    finally:
+        _dry.reset(token)
+
+
+def is_dry() -> bool:
+    """Say whether launches are only shown."""
+    return _dry.get()
 
 
 def refuse_inside_job() -> None:
@@ -167,11 +187,14 @@ def preview(
     pinned: Pinned | None = None,
     id: str = "",
 ) -> tuple[Launch, list[PlannedJob], list[str]]:
-    """Plan as a launch would, and submit nothing. Returns also the lines about the code that would ship."""
+    """Plan as a launch would; submit and write nothing. Returns also the lines about the code that would ship."""
     refuse_inside_job()
     where = circumstances(home, title, id or record.new_id(title, stamp), like)
     taker = CodeTaker(where.cwd, _pinned(pinned, like))
-    jobs = plan(entries_for(where.id), where, taker)
+    from runyard.snapshots.capture import scratch  # only dry-runs need it here
+
+    with scratch():
+        jobs = plan(entries_for(where.id), where, taker)
     return where, jobs, code.lines(taker.snapshots())
 
 

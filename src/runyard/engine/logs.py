@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from runyard.store.db import Database
 
 TAIL_BYTES = 1 << 16
 MOST_TAIL_BYTES = 1 << 25
+REMOTE_SECONDS = 0.7
+"""Between two looks at a log that is followed on another machine."""
 
 
 @dataclass
@@ -31,8 +34,18 @@ class LogReader:
     backend: Backend
     handle: Handle
     cursor: dict[str, int] = field(default_factory=dict)
+    _due: float = 0.0
     _partial: dict[str, bytes] = field(default_factory=dict)
     _cut: set[str] = field(default_factory=set)
+
+    def is_due(self) -> bool:
+        """Say whether it is worth while to look again: where each look is a question to another machine, not yet."""
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        if self.backend.features.poll_interval >= 1.0:
+            self._due = now + REMOTE_SECONDS
+        return True
 
     def lines(self, *, final: bool = False) -> Iterator[tuple[str, str]]:
         """Yield (stream, line) for all lines that are new.

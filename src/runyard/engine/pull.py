@@ -1,37 +1,36 @@
-"""Bringing the files of a task from where it ran: choose by patterns, leave what is here, fetch the rest."""
+"""Bringing the files of a task from where it ran: look, choose by patterns, leave what is here, fetch the rest."""
 
 from __future__ import annotations
 
 import os
-import posixpath
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from runyard import executors
-from runyard.backends.base import CODE, CODE_FOLDER, Job
-from runyard.backends.fetching import Entry, Fetcher, Fetches, Listing
-from runyard.backends.logfiles import attempt_key
+from runyard.backends.base import Job
+from runyard.backends.fetching import Fetcher, Fetches, Listing
 from runyard.backends.registry import backend_class
 from runyard.backends.wrapper import ATTEMPTS
+from runyard.engine import choose
+from runyard.engine.choose import EVERYTHING, Chosen, Item, Wanted
 from runyard.errors import ConfigError, RunyardError
-from runyard.packagers._globs import Glob, Matcher, split_patterns
 from runyard.snapshots.manifest import printable
 from runyard.snapshots.sizes import format_size
 from runyard.store.db import Database
 from runyard.store.records import JobRow
 
-EVERYTHING = "**"
 OUTPUT = "output"
 PULLED = "pulled"
 """In a job's folder on this machine: files of its working directory."""
 BATCH = 256 << 20
-"""Bytes that are fetched at once; what an interruption costs at most, beside one file."""
+"""Bytes that are fetched at once: what an interruption costs at most, unless one file is larger."""
 SAME_TIME = 2_000
-"""Nanoseconds that the times of a file and its copy may differ: a float stands between them."""
+"""Nanoseconds that the times of a file and its copy may differ: a float stood between them."""
 _ROUNDS = 3
-_SHOWN = 5
 
 Progress = Callable[[int, int], None]
 """Called with the bytes fetched and their total."""
@@ -48,7 +47,7 @@ class Pulled:
         fetched: How many of them were brought now.
         size: Their bytes.
         warnings: What was left out, in words.
-        in_place: They lie on this machine already, where the task wrote them.
+        in_place: They lie where the task wrote them, on this machine.
     """
 
     folder: Path
@@ -69,111 +68,29 @@ class Pulled:
         total = len(self.files)
         noun = "file" if total == 1 else "files"
         if not total:
-            return f"nothing is in {self.source}"
+            return f"nothing to pull from {self.source}"
         if self.in_place:
-            return f"{total} {noun} in {self.folder}; nothing to pull, the task ran on this machine"
+            return f"{total} {noun} in {self.folder}, where the task wrote {'it' if total == 1 else 'them'}"
         kept = total - self.fetched
         rest = f"; {kept} {'was' if kept == 1 else 'were'} here already" if kept else ""
         return f"pulled {self.fetched} of {total} {noun}, {format_size(self.size)}{rest}"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Patterns, as a person gave them.
-
-    Args:
-        texts: The patterns.
-    """
-
-    texts: tuple[str, ...]
-
-    @classmethod
-    def of(cls, patterns: str | Sequence[str]) -> Wanted:
-        """Return checked patterns: a string holds several, separated by spaces; a list one each.
-
-        Raises:
-            ConfigError: for none, and for one that cannot be relative to a folder.
-        """
-        texts = tuple(split_patterns(patterns))
-        if not texts:
-            raise ConfigError("no pattern says what to pull", hint='give one, such as "checkpoints/**"')
-        for text in texts:
-            if text.startswith(("/", "~")) or ".." in text.split("/"):
-                raise ConfigError(
-                    f"pattern {printable(text)!r} leads out of the task's folders",
-                    hint="patterns are relative to its output folder, or else to its working directory",
-                )
-        return cls(texts)
-
-    @property
-    def everything(self) -> bool:
-        """Say whether this is the default, all outputs."""
-        return self.texts == (EVERYTHING,)
-
-    def globs(self) -> list[Glob]:
-        """Return the parsed patterns."""
-        return [Glob(t, tuple(p for p in t.split("/") if p not in ("", "."))) for t in self.texts]
-
-    def starts(self) -> list[str]:
-        """Return the places below which everything lies that can match: the patterns up to their first wildcard.
-
-        Example:
-            >>> Wanted(("runs/a/**", "log.txt", "*.csv")).starts()
-            ['runs/a', 'log.txt', '.']
-        """
-        found = []
-        for glob in self.globs():
-            plain = [Glob("", (part,)).literal for part in glob.parts]
-            found.append("/".join(glob.parts[: plain.index(False) if False in plain else None]) or ".")
-        return list(dict.fromkeys(found))
-
-    def matching(self) -> Callable[[str], bool]:
-        """Return a function that says whether a path matches. A pattern that matches a folder takes all of it."""
-        globs = self.globs()
-        names = {"/".join(glob.parts) for glob in globs}
-        matcher = Matcher(globs)
-
-        def matches(path: str) -> bool:
-            state = matcher.start()
-            for part in path.split("/"):
-                state = matcher.step(state, part, all_names=True)
-            return path in names or bool(matcher.matched(state))
-
-        return matches
-
-
-@dataclass(frozen=True)
-class Item:
-    """A file or link to have here.
-
-    Args:
-        entry: What it is there.
-        place: Its path below the folder it goes to.
-        link: Where a link is to lead.
-    """
-
-    entry: Entry
-    place: str
-    link: str = ""
-
-
-@dataclass(frozen=True)
 class Found:
-    """What patterns match in one folder of the target.
+    """A folder that was looked into.
 
     Args:
-        folder: The folder there, to which the entries are relative.
-        items: What matches, with its path below the local folder.
-        near: Names that a person may have meant.
-        warnings: What cannot be brought, in words.
-        missing: The folder is not there.
+        folder: The folder on the target to which the names of the items are relative.
+        shown: The folder that patterns were relative to, as messages name it.
+        chosen: What matches there.
+        inner: Where all of it lies below the folder that it goes to.
     """
 
     folder: str
-    items: tuple[Item, ...] = ()
-    near: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    missing: bool = False
+    shown: str
+    chosen: Chosen
+    inner: str = ""
 
 
 def pull(
@@ -197,35 +114,21 @@ def pull(
     Raises:
         ConfigError: when nothing matches, or something here is in the way.
         TunnelError: when the machine cannot be reached.
-        RunyardError: when files cannot be fetched from there, or not written here.
+        RunyardError: when files cannot be fetched from there, or not be written here.
     """
-    wanted = Wanted.of(patterns)
     job, there = Job.from_json(row.spec), str(row.request["folder"])
+    own = Path(job.local_dir)
     fetcher = _fetcher(job, str(db.home), there)
     in_place = into is None and fetcher.here and there == job.local_dir
-    own = Path(job.local_dir)
-    found = _in_outputs(fetcher, row, there, wanted, attempt)
-    target = own / ATTEMPTS if into is None else Path(into).expanduser()
-    looked = [found]
-    if not found.items and not wanted.everything:
-        for folder in _workdirs(job, there, fetcher.here):
-            found = _in_workdir(fetcher, folder, wanted)
-            looked.append(found)
-            if found.items:
-                break
-        else:
-            raise _nothing(row.name, wanted, fetcher, looked)
-        target = own / PULLED if into is None else target
-    elif into is not None:
-        found = replace(found, items=_without_prefix(found.items))
-    source = fetcher.where(found.folder)
+    search = _Search(fetcher, row.name, there, Wanted.of(patterns), in_place, flat=into is not None)
+    found, kept = search.output(attempt, row.status.attempt), ATTEMPTS
+    if not found.chosen.items and not search.wanted.everything:
+        found, kept = search.workdirs(choose.workdirs(job, there, fetcher.here), found), PULLED
     if in_place:
-        folder = Path(found.folder)
-        files = tuple(sorted(folder / item.entry.name for item in found.items))
-        return Pulled(folder, source, files, warnings=found.warnings, in_place=True)
-    temporary = own if into is None else target
+        return _as_it_is(found)
+    target = own / kept if into is None else Path(os.path.abspath(os.path.expanduser(into)))
     try:
-        return _Puller(fetcher, found, target, temporary, progress).run()
+        return _Puller(fetcher, found, target, own if into is None else target, progress).run()
     except OSError as e:
         raise RunyardError(
             f"{e.filename or target}: cannot be written ({e.strerror})", hint="check path, permission and free space"
@@ -237,171 +140,112 @@ def _fetcher(job: Job, home: str, there: str) -> Fetcher:
     backend = backend_class(executor).connect(executor, home)
     if not isinstance(backend, Fetches):
         raise RunyardError(
-            f"{type(executor).__name__} has no way to bring files of its jobs here", hint=f"they lie there in {there}"
+            f"files of jobs cannot be pulled from {type(executor).__name__}: its backend offers no way to read them",
+            hint=f"they are there, in {there}",
         )
     return backend.fetcher()
 
 
-# -- choosing ----------------------------------------------------------------------------------
+def _as_it_is(found: Found) -> Pulled:
+    """Return what a task wrote on this machine, where it is."""
+    folder = Path(found.folder)
+    files = tuple(sorted(folder / item.entry.name for item in found.chosen.items))
+    return Pulled(folder / found.inner, found.shown, files, warnings=found.chosen.warnings, in_place=True)
 
 
-def _in_outputs(fetcher: Fetcher, row: JobRow, there: str, wanted: Wanted, attempt: int | None) -> Found:
-    """Return what matches in the output folder of an attempt."""
-    folder = f"{there}/{ATTEMPTS}"
-    # Most often the attempt is the one that is recorded, and one question is enough.
-    names = [str(attempt or row.status.attempt)]
-    listing = fetcher.look(folder, _places(names, wanted))
-    present = attempts_in(listing)
-    chosen = newest(present, attempt)
-    if attempt is not None and not chosen:
-        raise ConfigError(
-            f"task {row.name!r} has no attempt {attempt} in {fetcher.where(there)}",
-            hint=f"it has {', '.join(present)}" if present else "it has not started",
-        )
-    if chosen and chosen != names:
-        names = chosen
-        listing = fetcher.look(folder, _places(names, wanted))
-    shown = f"{folder}/{names[0]}/{OUTPUT}" if len(names) == 1 else folder
-    if listing is None or not chosen:
-        return Found(shown, missing=True)
-    parts = [_select(listing, wanted, f"{name}/{OUTPUT}/") for name in names]
-    if len(names) == 1:  # entries are relative to the folder that messages name
-        return _relative(parts[0], shown, f"{names[0]}/{OUTPUT}/")
-    return Found(
-        shown,
-        tuple(item for p in parts for item in p.items),
-        tuple(near for p in parts for near in p.near),
-        tuple(dict.fromkeys(w for p in parts for w in p.warnings)),
-    )
+# -- looking -----------------------------------------------------------------------------------
 
 
-def _places(names: Sequence[str], wanted: Wanted) -> list[str]:
-    outputs = [f"{name}/{OUTPUT}" for name in names]
-    return outputs + [f"{o}/{start}" for o in outputs for start in wanted.starts() if start != "."]
-
-
-def _relative(found: Found, folder: str, prefix: str) -> Found:
-    items = (
-        replace(item, entry=item.entry._replace(name=item.entry.name.removeprefix(prefix))) for item in found.items
-    )
-    return replace(found, folder=folder, items=tuple(items))
-
-
-def attempts_in(listing: Listing | None) -> list[str]:
-    """Return the attempts that have a folder, in order: ``1``, ``2``; of a job array ``1.0``, ``1.1`` …"""
-    entries = listing.entries.values() if listing else ()
-    names = [e.name for e in entries if e.kind == "d" and "/" not in e.name and _number(e.name)]
-    return sorted(names, key=lambda n: (_number(n), attempt_key(n.partition(".")[2])))
-
-
-def newest(present: Sequence[str], attempt: int | None) -> list[str]:
-    """Return the folders of an attempt, or of the newest; the elements of an array have one each.
-
-    Example:
-        >>> newest(["1", "2.0", "2.1"], None), newest(["1", "2.0", "2.1"], 1)
-        (['2.0', '2.1'], ['1'])
-    """
-    number = attempt if attempt is not None else max(map(_number, present), default=0)
-    return [name for name in present if _number(name) == number]
-
-
-def _number(name: str) -> int:
-    head, dot, element = name.partition(".")
-    return int(head) if head.isdecimal() and (not dot or element.isdecimal()) else 0
-
-
-def _in_workdir(fetcher: Fetcher, folder: str, wanted: Wanted) -> Found:
-    """Return what matches in a working directory."""
-    listing = fetcher.look(folder, wanted.starts())
-    return replace(_select(listing, wanted, ""), folder=folder) if listing else Found(folder, missing=True)
-
-
-def _workdirs(job: Job, there: str, here: bool) -> list[str]:
-    """Return the folders on the target in which a job's members run."""
-    found = []
-    for component in job.components:
-        if component.workdir == CODE or component.workdir.startswith(f"{CODE}/"):
-            found.append(f"{posixpath.dirname(there)}/{CODE_FOLDER}{component.workdir[len(CODE) :]}")
-        else:
-            found.append(component.workdir if here else there)
-    return list(dict.fromkeys(found))
-
-
-def _select(listing: Listing, wanted: Wanted, prefix: str) -> Found:
-    """Return the files and links below a prefix that match.
-
-    A link that leads out of the folder would lead somewhere else here, so it is left.
-    """
-    matches = wanted.matching()
-    root = posixpath.normpath(f"{listing.root}/{prefix}")
-    items, left, near = [], [], []
-    for entry in listing.entries.values():
-        path = entry.name.removeprefix(prefix)
-        if not entry.name.startswith(prefix) or not path:
-            continue
-        near.append(path)
-        if entry.kind not in ("f", "l") or not matches(path):
-            continue
-        if entry.kind == "f":
-            items.append(Item(entry, entry.name))
-        elif link := inner_link(path, entry.target, root):
-            items.append(Item(entry, entry.name, link))
-        else:
-            left.append(path)
-    warnings = [f"cannot be read there: {p}" for p in listing.problems[:_SHOWN]]
-    if left:
-        warnings.append(f"{_some(left)}: left out, {'they lead' if len(left) > 1 else 'it leads'} out of the folder")
-    return Found("", tuple(items), tuple(near), tuple(warnings))
-
-
-def inner_link(path: str, target: str, root: str) -> str:
-    """Return where a link is to lead here, or nothing when it leads out of its folder.
+@dataclass(frozen=True)
+class _Search:
+    """Looks for what patterns match.
 
     Args:
-        path: The link, relative to the folder.
-        target: Where it leads.
-        root: The folder's path.
-
-    ``..`` counts only in front: behind a name that is a link itself, nobody could tell where it leads.
-
-    Example:
-        >>> inner_link("a/last", "../b/c", "/o"), inner_link("last", "/o/a", "/o"), inner_link("x", "../y", "/o")
-        ('../b/c', 'a', '')
+        fetcher: Reads folders.
+        task: The task's name, for messages.
+        there: The job's folder on the target.
+        wanted: The patterns.
+        in_place: The files stay where they are.
+        flat: They are placed without the attempt's own folders.
     """
-    if target.startswith("/"):
-        inside = target.removeprefix(f"{root}/")
-        if inside == target or ".." in inside.split("/"):
-            return ""
-        return posixpath.relpath(inside, posixpath.dirname(path) or ".")
-    parts = [part for part in target.split("/") if part not in ("", ".")]
-    ups = next((n for n, part in enumerate(parts) if part != ".."), len(parts))
-    return target if ".." not in parts[ups:] and ups <= path.count("/") else ""
 
+    fetcher: Fetcher
+    task: str
+    there: str
+    wanted: Wanted
+    in_place: bool
+    flat: bool
 
-def _without_prefix(items: Iterable[Item]) -> tuple[Item, ...]:
-    """Return items placed as in the output folder itself; of several elements of an array, one folder each."""
-    items = tuple(items)
-    single = len({item.place.partition("/")[0] for item in items}) == 1
-    out = []
-    for item in items:
-        attempt, _, path = item.place.split("/", 2) if single else item.place.split("/", 2)
-        out.append(replace(item, place=path if single else f"{attempt}/{path}"))
-    return tuple(out)
+    def output(self, attempt: int | None, recorded: int) -> Found:
+        """Return what matches in the output folder of an attempt.
 
+        Args:
+            attempt: Its number, or ``None`` for the newest.
+            recorded: The attempt that was the newest when the job was last looked at.
 
-def _nothing(task: str, wanted: Wanted, fetcher: Fetcher, looked: Sequence[Found]) -> ConfigError:
-    from difflib import get_close_matches
+        Raises:
+            ConfigError: when there is no such attempt.
+        """
+        folder = f"{self.there}/{ATTEMPTS}"
+        # Most often the one that is recorded is the newest, and one question is enough.
+        names = [str(attempt or recorded)]
+        listing = self._look(folder, names)
+        present = choose.attempts_in(listing)
+        asked = choose.folders_of(present, attempt)
+        if attempt is not None and not asked:
+            raise ConfigError(
+                f"task {self.task!r} has no attempt {attempt} in {self.fetcher.where(self.there)}",
+                hint=f"it has {', '.join(present)}" if present else "it has not started",
+            )
+        if asked and asked != names:
+            names = asked
+            listing = self._look(folder, names)
+        inner = f"{names[0]}/{OUTPUT}" if len(names) == 1 else ""
+        shown = self.fetcher.where(f"{folder}/{inner}".rstrip("/")) + ("" if asked else " (not there)")
+        chosen = choose.together(self._chosen(listing, names)) if listing and asked else Chosen()
+        return Found(folder, shown, chosen, "" if self.flat else inner)
 
-    places = [fetcher.where(f.folder) + (" (not there)" if f.missing else "") for f in looked]
-    typed = " ".join(printable(text) for text in wanted.texts)
-    pool = list(dict.fromkeys(name for f in looked for name in f.near))[:2000]
-    near = [n for text in wanted.texts for n in get_close_matches(text.rstrip("/*"), pool, n=1)]
-    warned = "".join(f"\n{w}" for f in looked for w in f.warnings)
-    return ConfigError(
-        f"task {task!r}: {typed} matches nothing, neither in its output folder {places[0]}\n"
-        f"nor in its working directory {' or '.join(places[1:])}{warned}",
-        hint=f"did you mean {printable(near[0])!r}?" if near else "`**` reaches into folders; quote it in a shell",
-    )
+    def _look(self, folder: str, attempts: Sequence[str]) -> Listing | None:
+        outputs = [f"{name}/{OUTPUT}" for name in attempts]
+        starts = [start for start in self.wanted.starts() if start != "."]
+        return self.fetcher.look(folder, outputs + [f"{output}/{start}" for output in outputs for start in starts])
+
+    def _chosen(self, listing: Listing, attempts: Sequence[str]) -> Iterator[Chosen]:
+        for name in attempts:
+            prefix = f"{name}/{OUTPUT}/"
+            place = prefix if not self.flat else "" if len(attempts) == 1 else f"{name}/"
+            yield choose.choose(listing, self.wanted, prefix, place, in_place=self.in_place)
+
+    def workdirs(self, folders: Sequence[str], before: Found) -> Found:
+        """Return what matches in working directories, in the first where something does.
+
+        Args:
+            folders: The folders.
+            before: What was found in the output folder: nothing.
+
+        Raises:
+            ConfigError: when nothing matches; it names the folders and a near name.
+        """
+        looked = [before]
+        for folder in folders:
+            listing = self.fetcher.look(folder, self.wanted.starts())
+            chosen = choose.choose(listing, self.wanted, in_place=self.in_place) if listing else Chosen()
+            shown = self.fetcher.where(folder) + ("" if listing else " (not there)")
+            looked.append(Found(folder, shown, chosen))
+            if chosen.items:
+                return looked[-1]
+        raise self._nothing(looked)
+
+    def _nothing(self, looked: Sequence[Found]) -> ConfigError:
+        near = choose.nearest(self.wanted, [name for found in looked for name in found.chosen.near])
+        lines = [
+            f"task {self.task!r}: nothing matches {' '.join(map(printable, self.wanted.texts))}",
+            f"  in its output folder {looked[0].shown}",
+            f"  or its working directory {', '.join(found.shown for found in looked[1:])}",
+            *(f"  {warning}" for found in looked for warning in found.chosen.warnings),
+        ]
+        hint = f"did you mean {printable(near)}?" if near else "`**` reaches into folders; quote it in a shell"
+        return ConfigError("\n".join(lines), hint=hint)
 
 
 # -- bringing ----------------------------------------------------------------------------------
@@ -418,33 +262,144 @@ class _Puller:
         progress: Told of bytes done and their total.
     """
 
-    def __init__(
-        self, fetcher: Fetcher, found: Found, target: Path, temporary: Path, progress: Progress | None
-    ) -> None:
+    def __init__(self, fetcher: Fetcher, found: Found, target: Path, temporary: Path, progress: Progress | None):
         self._fetcher = fetcher
         self._found = found
         self._target = target
         self._temporary = temporary
         self._progress = progress or (lambda _done, _total: None)
-        self._warnings = list(found.warnings)
+        self._done = self._total = self._size = 0
+        self._said = ""
 
     def run(self) -> Pulled:
-        """Return what happened."""
-        items = self._found.items
-        _refuse_what_is_in_the_way(self._target, items)
+        """Bring it, and return what happened.
+
+        Raises:
+            ConfigError: when something here is in the way; nothing is fetched then.
+        """
+        items = self._found.chosen.items
+        refuse_conflicts(self._target, items)
         fresh = [item for item in items if not is_here(self._target / item.place, item)]
-        self._target.mkdir(parents=True, exist_ok=True)
-        size = self._bring([item for item in fresh if item.entry.kind == "f"])
+        if items:
+            self._target.mkdir(parents=True, exist_ok=True)
+        missed = self._fetch([item for item in fresh if not item.link])
         for item in fresh:
             if item.link:
-                self._make_link(item)
-        gone = {item.place for item in fresh if not os.path.lexists(self._target / item.place)}
-        files = sorted(self._target / item.place for item in items if item.place not in gone)
+                self._link(item)
+        warnings = list(self._found.chosen.warnings)
+        if missed:
+            names = choose.some([item.place for item in missed])
+            warnings.append(f"left out: gone, not readable, or cut short meanwhile: {names}\n{self._said}".rstrip())
+        gone = {item.place for item in missed}
         return Pulled(
-            self._target,
-            self._fetcher.where(self._found.folder),
-            tuple(files),
-            len(fresh) - len(self._missed),
-            size,
-            tuple(self._warnings),
+            self._target / self._found.inner,
+            self._found.shown,
+            tuple(sorted(self._target / item.place for item in items if item.place not in gone)),
+            len(fresh) - len(missed),
+            self._size,
+            tuple(warnings),
         )
+
+    def _fetch(self, items: list[Item]) -> list[Item]:
+        """Fetch files; those that change meanwhile are tried again. Return what did not arrive."""
+        self._total = sum(item.entry.size for item in items)
+        for _ in range(_ROUNDS):
+            items = [item for batch in batches(items) for item in self._fetch_batch(batch)]
+        return items
+
+    def _fetch_batch(self, batch: list[Item]) -> list[Item]:
+        size = sum(item.entry.size for item in batch)
+        temporary = self._temporary / f".ry-{secrets.token_hex(6)}"
+        try:
+            self._said = self._fetcher.fetch(
+                self._found.folder,
+                [item.entry.name for item in batch],
+                temporary,
+                lambda done: self._progress(min(self._done + min(done, size), self._total), self._total),
+            )
+            arrived = _files_in(temporary)
+            for item in batch:
+                if item.entry.name in arrived:
+                    self._place(temporary / item.entry.name, item)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        self._done += size
+        return [item for item in batch if item.entry.name not in arrived]
+
+    def _place(self, file: Path, item: Item) -> None:
+        place = self._target / item.place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        self._size += file.stat().st_size
+        os.replace(file, place)
+
+    def _link(self, item: Item) -> None:
+        place = self._target / item.place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = place.parent / f".ry-{secrets.token_hex(6)}"
+        os.symlink(item.link, temporary)
+        os.replace(temporary, place)
+
+
+def is_here(path: Path, item: Item) -> bool:
+    """Say whether a file is here already: the same size and time, or for a link, the same goal."""
+    try:
+        info = path.lstat()
+        if item.link:
+            return stat.S_ISLNK(info.st_mode) and os.readlink(path) == item.link
+    except OSError:
+        return False
+    same = info.st_size == item.entry.size and abs(info.st_mtime_ns - item.entry.mtime) < SAME_TIME
+    return same and stat.S_ISREG(info.st_mode)
+
+
+def batches(items: Sequence[Item], limit: int = BATCH) -> Iterator[list[Item]]:
+    """Yield files in parts of a size that is fetched at once."""
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        if batch and size + item.entry.size > limit:
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += item.entry.size
+    if batch:
+        yield batch
+
+
+def refuse_conflicts(target: Path, items: Sequence[Item]) -> None:
+    """Refuse to replace folders, and to write through links: neither is undone easily.
+
+    Raises:
+        ConfigError: naming the path.
+    """
+    seen: set[str] = set()
+    for item in items:
+        parts = item.place.split("/")
+        if os.path.isdir(target / item.place) and not os.path.islink(target / item.place):
+            raise _in_the_way(target / item.place, "a folder", "a file")
+        for n in range(1, len(parts)):
+            inner = "/".join(parts[:n])
+            path = target / inner
+            if inner not in seen and os.path.lexists(path) and (path.is_symlink() or not path.is_dir()):
+                raise _in_the_way(path, "a link" if path.is_symlink() else "a file", "a folder")
+            seen.add(inner)
+    if target.exists() and not target.is_dir():
+        raise _in_the_way(target, "a file", "a folder")
+
+
+def _in_the_way(path: Path, is_: str, wanted: str) -> ConfigError:
+    return ConfigError(
+        f"{printable(str(path))} is {is_} here, and has to be {wanted}",
+        hint="move it away, or pull into another folder: into=… (--into)",
+    )
+
+
+def _files_in(folder: Path) -> set[str]:
+    """Return the paths of the files below a folder; links, which nobody asked for, are not followed."""
+    found = set()
+    for where, _, names in os.walk(folder):
+        inner = os.path.relpath(where, folder)
+        for name in names:
+            if not os.path.islink(os.path.join(where, name)):
+                found.add(name if inner == "." else f"{inner}/{name}")
+    return found

@@ -10,6 +10,7 @@ group ``runyard.executors``, whose entry names are the kinds::
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from collections.abc import Mapping
@@ -23,9 +24,10 @@ ENTRY_POINTS = "runyard.executors"
 _HELPERS = frozenset({"base", "macros", "duration"})
 
 
-def builtin_kinds() -> list[str]:
+@functools.cache
+def builtin_kinds() -> tuple[str, ...]:
     """Return the module names of the executors that Runyard itself brings."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _HELPERS)
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _HELPERS))
 
 
 def find_class(name: str) -> type[Executor] | None:
@@ -44,17 +46,13 @@ def executor_class(kind: str) -> type[Executor]:
     Raises:
         ConfigError: when there is none, with the nearest name.
     """
-    for stem in sorted(builtin_kinds(), key=len, reverse=True):
-        if kind.startswith(stem):
-            module = importlib.import_module(f"{__name__}.{stem}")
-            for value in vars(module).values():
-                if isinstance(value, type) and issubclass(value, Executor) and value.__dict__.get("kind") == kind:
-                    return value
+    if found := _builtin_class(kind):
+        return found
     others = third_party()
     if kind in others:
-        found = others[kind].load()
-        if isinstance(found, type) and issubclass(found, Executor):
-            return found
+        offered = others[kind].load()
+        if isinstance(offered, type) and issubclass(offered, Executor):
+            return offered
         raise ConfigError(
             f"the entry point {kind!r} in {ENTRY_POINTS} is {others[kind].value}, which is no Executor",
             hint="report it to the package that offers it",
@@ -63,6 +61,17 @@ def executor_class(kind: str) -> type[Executor]:
     near = get_close_matches(kind, names, n=1)
     meant = f"did you mean {near[0]!r}? " if near else ""
     raise ConfigError(f"unknown executor {kind!r}", hint=f"{meant}known: {', '.join(sorted(names))}")
+
+
+@functools.cache
+def _builtin_class(kind: str) -> type[Executor] | None:
+    for stem in sorted(builtin_kinds(), key=len, reverse=True):
+        if kind.startswith(stem):
+            module = importlib.import_module(f"{__name__}.{stem}")
+            for value in vars(module).values():
+                if isinstance(value, type) and issubclass(value, Executor) and value.__dict__.get("kind") == kind:
+                    return value
+    return None
 
 
 def third_party() -> dict[str, Any]:

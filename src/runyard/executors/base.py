@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from types import NoneType
 from typing import Any, ClassVar, Self
 
 from runyard import launchers
@@ -61,7 +62,13 @@ class Executor:
 
     def clone(self) -> Self:
         """Return a deep copy."""
-        return copy.deepcopy(self)
+        new = copy.copy(self)
+        for f in fields(self):
+            value = getattr(self, f.name)
+            # A launch of thousands of tasks makes thousands of copies: what cannot change need not be copied.
+            if not isinstance(value, (str, int, float, timedelta, NoneType)):
+                setattr(new, f.name, copy.deepcopy(value))
+        return new
 
     def nnodes(self) -> int:
         """Return the number of nodes of a task."""

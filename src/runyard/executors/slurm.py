@@ -19,7 +19,8 @@ from runyard.tunnels import LocalTunnel, Result, Tunnel
 
 __all__ = ["SlurmExecutor", "SlurmJobDetails"]
 
-DEPENDENCY_TYPES = ("afterok", "afterany", "afternotok", "after", "singleton")
+SINGLETON = "singleton"
+"""A dependency on every earlier job of the same user and name, whatever experiment it belongs to."""
 _WALL = re.compile(r"\d+(:\d\d?){0,2}\Z|\d+-\d+(:\d\d?){0,2}\Z")
 _RUNTIMES = ("pyxis", "apptainer")
 _COUNTS = ("nodes", "ntasks_per_node")
@@ -148,7 +149,8 @@ class SlurmExecutor(Executor):
         constraint: Features that the nodes must have.
         exclude: Nodes not to use: a list, or text as Slurm writes it.
         gres: Generic resources.
-        signal: Signal before the time limit (``"USR1@90"``, ``"B:TERM@120"``).
+        signal: Signal that the tasks get before the time limit (``"USR1@90"``). ``B:`` before it changes nothing: the
+            batch script is Runyard's own, and only waits.
         exclusive: ``True`` for whole nodes, or ``"user"``, ``"mcs"``.
         array: Indices of a job array of the task's own (``"0-9%4"``).
         open_mode: ``append`` or ``truncate``, for the batch script's output.
@@ -162,7 +164,8 @@ class SlurmExecutor(Executor):
         srun_args: Further words for ``srun``.
         heterogeneous: The members of a group become components of a heterogeneous job, each with its own executor's
             nodes.
-        het_group_indices: Component on which each member of the group runs; default: its position.
+        het_group_indices: Component on which each member of the group runs (of the first member's executor); default:
+            its position. Of members on one component, the first one's fields ask for it.
         memory_measure: Log the memory use of the job's first node every few seconds to ``memory.csv`` in the output
             folder.
         job_details: Names of the job and its files.
@@ -304,6 +307,10 @@ class SlurmExecutor(Executor):
         clock = f"{rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
         return f"{days}-{clock}" if days else clock
 
+    def wall_seconds(self) -> float:
+        """Return the time limit in seconds."""
+        return seconds(self.wall_time(), "SlurmExecutor.time")
+
     def info(self) -> str:
         """Return kind and machine."""
         return f"slurm on {self.reach().name}"
@@ -311,7 +318,7 @@ class SlurmExecutor(Executor):
     def validate(self) -> None:
         """Check the fields; see :meth:`Executor.validate`."""
         where = type(self).__name__
-        kept, self.dependency_type = self.dependency_type, self.dependency_type.replace("singleton", "afterany")
+        kept, self.dependency_type = self.dependency_type, self.dependency_type.replace(SINGLETON, "afterany")
         try:
             super().validate()
         finally:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from runyard.errors import PackagingError
@@ -22,6 +26,20 @@ _TRIES = 5
 
 class _Cleaned(Exception):
     """A clean-up removed objects while this snapshot was being taken."""
+
+
+_scratch: ContextVar[Path | None] = ContextVar("scratch", default=None)
+
+
+@contextmanager
+def scratch() -> Iterator[None]:
+    """Within this block snapshots are for looking at: what they keep goes into a temporary folder, and ends with it."""
+    with tempfile.TemporaryDirectory(prefix="runyard-") as folder:
+        token = _scratch.set(Path(folder))
+        try:
+            yield
+        finally:
+            _scratch.reset(token)
 
 
 def store_folder(home: Path | None = None) -> Path:
@@ -48,7 +66,7 @@ def capture(
         PackagingError: when a file cannot be read or changes while being read, or the disk is full.
         StoreError: when the index of the store cannot be used.
     """
-    folder = store_folder(home)
+    folder = _scratch.get() or store_folder(home)
     with Index(folder) as index:
         for _ in range(_TRIES):
             try:
@@ -68,7 +86,7 @@ def capture(
         skipped=tuple(sorted(listing.skipped)),
         working_dir=working_dir,
         archive_name=archive_name,
-        folder=folder,
+        folder=store_folder(home),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import processes
 import runyard as run
 from runyard.backends.base import Handle
 from runyard.executors.slurm import SlurmExecutor
@@ -66,6 +67,7 @@ def test_large_sweeps_are_cut_to_the_largest_array(tmp_path: Path, cluster: Clus
         exp.add(run.Script(inline="true"), name=f"t{i}")
     exp.run(detach=True)
     try:
+        processes.until(lambda: len(handles(tmp_path, exp.id)) == 1100, "their submission")
         exp.cancel("t7")
         queue = cluster.command("squeue", "-h", "-r", "-t", "PENDING", "-o", "%F").stdout.split()
         assert len(queue) == 1099

@@ -117,3 +117,18 @@ def test_dependencies_are_in_the_queue(tmp_path: Path, cluster: Cluster) -> None
     assert not result.ok
     assert "dependency" in result.reason
     assert not lines(tmp_path)
+
+
+def test_singleton(tmp_path: Path, cluster: Cluster) -> None:
+    """Of all jobs that have its name one runs at a time, whatever experiment they belong to."""
+    text = f"echo begin >> {tmp_path}/proof; sleep 1; echo end >> {tmp_path}/proof"
+    launched = []
+    for _ in range(2):
+        exp = graph(tmp_path, dependency_type="singleton", job_name_prefix="nightly-")
+        exp.add(run.Script(inline=text), name="report")
+        exp.add(says(tmp_path, "after"), name="after", dependencies=["report"])
+        exp.run(detach=True)
+        launched.append(exp)
+    for exp in launched:
+        assert all(r.ok for r in exp.wait().values())
+    assert [line for line in lines(tmp_path) if line != "after"] == ["begin", "end", "begin", "end"]

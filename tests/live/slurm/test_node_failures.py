@@ -30,7 +30,8 @@ def launch(home: Path, **fields: object) -> tuple[run.Experiment, str]:
     )
     exp.add(run.Script(inline=text), name="task")
     exp.run(detach=True)
-    processes.until(lambda: processes.lines(home / "proof"), "the task's start")
+    log = next(home.glob("experiments/*/*/task")) / "attempts" / "1" / "log"
+    processes.until(lambda: log.exists() and log.read_text() == "attempt 1\n", "the task's start")
     return exp, processes.lines(home / "proof")[0].split()[1]
 
 

@@ -344,7 +344,7 @@ def test_reading_back_does_not_load_what_configuring_needs(cli, words: list[str]
     (cli.cwd / "mine.py").write_text("def f(x):\n    print(x)\n")
     cli.launch("import mine\nrun.run(run.Partial(mine.f, 1), name='fit')")
     code = f"import sys; sys.argv[1:] = {['experiment', *words]}\n"
-    code += "from runyard.cli.main import main\n"
+    code += "from runyard.cli.root import main\n"
     code += "try: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=cli.env, cwd=cli.cwd

@@ -13,7 +13,7 @@ import pytest
 import runyard
 from runyard.cli import experiment
 from runyard.cli.lazy import LazyGroup
-from runyard.cli.main import cli as root
+from runyard.cli.root import cli as root
 
 
 def walk(group: LazyGroup, words: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], str, click.Command]]:
@@ -45,7 +45,7 @@ def test_every_command_has_help_that_says_something() -> None:
 
 def test_help_is_there_without_importing_any_command(cli) -> None:
     code = "import sys; sys.argv[1:] = ['--help']\n"
-    code += "from runyard.cli.main import main\n"
+    code += "from runyard.cli.root import main\n"
     code += "try: main()\nexcept SystemExit: print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=cli.env)
     loaded = set(done.stderr.split())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import secrets as tokens
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from runyard import executors
 from runyard.backends import logfiles, wrapper
 from runyard.backends.base import Cursor, Features, Handle, Job, JobId, LogChunk, Request
-from runyard.backends.slurm import arrays, commands, delivery, failures, outcome, parse
+from runyard.backends.fetching import Fetcher
+from runyard.backends.slurm import arrays, commands, delivery, failures, fetching, outcome, parse
 from runyard.backends.slurm.commands import Asked
-from runyard.backends.slurm.script import SCRIPT, Place, native_name, render
+from runyard.backends.slurm.planning import planned
+from runyard.backends.slurm.script import SCRIPT
 from runyard.errors import (
     AuthError,
     CancelError,
@@ -24,7 +26,8 @@ from runyard.errors import (
     Unavailable,
 )
 from runyard.executors.base import Executor
-from runyard.executors.slurm import SlurmExecutor, native_id
+from runyard.executors.duration import clock
+from runyard.executors.slurm import SlurmExecutor
 from runyard.shell import Answer, quote
 from runyard.states import ENDED, Observation
 from runyard.tunnels import Tunnel
@@ -77,48 +80,7 @@ class SlurmBackend:
 
     def plan(self, job: Job) -> Request:
         """Return the batch script of a job, and how it is submitted."""
-        lead = executors.from_dict(job.components[0].executor)
-        assert isinstance(lead, SlurmExecutor)
-        for component in job.components:
-            executor = executors.from_dict(component.executor)
-            kind = executor.get_launcher().kind
-            if kind not in self.features.launchers:
-                raise ConfigError(
-                    f"task {job.id.name!r}: the launcher {kind!r} does not work with {type(executor).__name__}",
-                    hint=f"use one of {', '.join(sorted(self.features.launchers))}",
-                )
-        place = Place.of(job, lead.reach())
-        options: dict[str, Any] = {
-            "home": job.home,
-            "path": job.folder,
-            "root": place.root,
-            "remote": place.remote,
-            "name": native_name(job, lead),
-            "forecast": lead.poll_estimated_start_time,
-        }
-        if code := [dict(c.code) for c in job.components if c.code]:
-            options["code"] = code
-        if lead.dependencies:
-            kind = lead.dependency_type
-            ids = [native_id(d) for d in lead.dependencies]
-            options["dependency"] = "singleton" if kind == "singleton" else f"{kind}:{':'.join(ids)}"
-        elif lead.dependency_type == "singleton":
-            options["dependency"] = "singleton"
-        if lead.exclude_bad_nodes:
-            exclude = lead.exclude or []
-            options["exclude"] = exclude.split(",") if isinstance(exclude, str) else list(exclude)
-        if needed := _must_exist(job):
-            options["present"] = needed
-        where = [] if place.root.startswith("~") else [f"--chdir={place.job}"]
-        script = SCRIPT if place.root.startswith("~") else f"{place.job}/{SCRIPT}"
-        dependency = [f"--dependency={options['dependency']}"] if "dependency" in options else []
-        return Request(
-            job=job.id,
-            command=("sbatch", *where, *dependency, script),
-            files=render(job, place),
-            folder=place.job,
-            options=options,
-        )
+        return planned(job, self.features.launchers)
 
     # -- submitting ----------------------------------------------------------------------------
 
@@ -143,6 +105,11 @@ class SlurmBackend:
         paths = list(dict.fromkeys(p for r in requests for p in r.options.get("present", ())))
         script = commands.forecast([("--chdir=/", r.files[SCRIPT]) for r in some]) + commands.present(paths)
         answer = self.tunnel.shell()(script.encode("utf-8", "surrogateescape"), repeat=True, timeout=_SECONDS)
+        if not parse.marked(answer.stdout, "%now") and not parse.marked(answer.stdout, "%missing"):
+            raise Unavailable(
+                f"{self.tunnel.name} did not answer: {answer.stderr.strip() or 'it printed nothing'}",
+                hint="it must have sh, head, tail, sed, awk and date",
+            )
         if parse.marked(answer.stdout, "%missing"):
             raise ConfigError(f"there is no sbatch on {self.tunnel.name}", hint=failures.NO_SLURM)
         if absent := parse.marked(answer.stdout, "%absent"):
@@ -150,11 +117,13 @@ class SlurmBackend:
                 f"{self.tunnel.name} has no {', '.join(absent)}",
                 hint="correct container_image or container_mounts, or make it there first",
             )
+        limits = parse.partitions(answer.stdout)
         lines = []
         now = float((parse.marked(answer.stdout, "%now") or ["0"])[0])
         for i, (code, said) in parse.forecasts(answer.stdout).items():
             request = some[i]
             if code == 0:
+                _check_limits(request, limits, self.tunnel.name)
                 if (told := parse.estimate(said, now)) and request.options.get("forecast"):
                     lines.append(f"{request.job.name}: {told}")
             elif failures.is_certain(said):
@@ -239,7 +208,7 @@ class SlurmBackend:
         more = ["--parsable"]
         if token:
             more.append(f"--job-name={arrays.name(request, token)}")
-        elif request.attempt > 1:
+        elif request.attempt > 1 and request.options["name"]:
             more.append(f"--job-name={_name(request, request.attempt)}")
         if bad := self._bad.get(request.folder):
             more.append("--exclude=" + ",".join(sorted({*request.options.get("exclude", ()), *bad})))
@@ -281,7 +250,8 @@ class SlurmBackend:
             if left and left.attempt and left.owner:
                 out[request.job] = self._handle(left.owner, attempt, request.folder)
                 continue
-            rows = [*by_name.get(_name(request, attempt), ()), *elements.get((request.folder, attempt), ())]
+            named = by_name.get(_name(request, attempt), ()) if request.options["name"] else ()
+            rows = [*named, *elements.get((request.folder, attempt), ())]
             rows = [r for r in rows if r.exit_code != wrapper.CLAIMED]
             if rows:
                 out[request.job] = self._handle(rows[-1].job, attempt, request.folder)
@@ -304,9 +274,17 @@ class SlurmBackend:
             if seen.state in ENDED and left and left.secrets:
                 done.append(handle)
             if seen.native in outcome.BAD_NODE and seen.where:
-                self._bad.setdefault(handle.folder, set()).add(seen.where)
+                self._note_bad_nodes(handle, seen.where)
         self._forget_secrets(done)
         return out
+
+    def _note_bad_nodes(self, handle: Handle, nodes: str) -> None:
+        """Remember which of a failed job's nodes are out of order."""
+        known = self._bad.setdefault(handle.folder, set())
+        if re.fullmatch(r"[\w.-]+", nodes):
+            known.add(nodes)
+        else:
+            known.update(parse.marked(self._ask(commands.out_of_order(nodes), repeat=True).stdout, "%bad"))
 
     def _judge(self, view: parse.View, job: str, left: parse.Left | None) -> Observation:
         row = view.queue.get(job)
@@ -371,6 +349,10 @@ class SlurmBackend:
                 return
             cursor = {"*": 0, **at}
 
+    def fetcher(self) -> Fetcher:
+        """Return what reads the files of jobs."""
+        return fetching.fetcher_for(self.tunnel)
+
     def wakeups(self) -> Sequence[int]:
         """Return nothing: a cluster is asked every ``poll_seconds``."""
         return ()
@@ -405,6 +387,19 @@ def _unavailable(error: TunnelError) -> Unavailable:
     return Unavailable(error.message, hint=error.hint, retryable=not isinstance(error, (AuthError, HostKeyError)))
 
 
+def _check_limits(request: Request, partitions: Mapping[str, float | None], machine: str) -> None:
+    """Refuse a time above the partition's limit, which Slurm itself may accept and let wait for ever."""
+    name = request.options.get("partition") or "*"
+    limit = partitions.get(name)
+    wanted = request.options.get("seconds")
+    if limit is not None and wanted and wanted > limit:
+        raise ConfigError(
+            f"task {request.job.name!r}: {machine} would let it wait for ever: the partition"
+            f"{f' {name!r}' if name != '*' else ''} allows {clock(limit)}, and time asks for {clock(wanted)}",
+            hint="ask for less (SlurmExecutor.time), or choose another partition: `sinfo -o '%P %l'` lists them",
+        )
+
+
 def _refused(answer: Answer, root: str, machine: str) -> Unavailable:
     said = answer.stderr.strip() or answer.stdout.strip()
     return Unavailable(f"{machine}: {root} could not be written: {said}", hint="check job_dir, its quota and its space")
@@ -436,20 +431,3 @@ def _name(request: Request, attempt: int) -> str:
 def _is_elsewhere(request: Request) -> bool:
     """Say whether a job's files must be brought: its root is not that of the records."""
     return bool(request.options["remote"]) or request.options["root"] != request.options["home"]
-
-
-def _must_exist(job: Job) -> list[str]:
-    """Return the paths on the target that a job's containers need."""
-    out: list[str] = []
-    for component in job.components:
-        fields: Mapping[str, Any] = component.executor
-        image = str(fields.get("container_image") or "")
-        if image.startswith(("/", "~/")):
-            out.append(image)
-        for mount in fields.get("container_mounts", ()) if image else ():
-            source = str(mount).partition(":")[0]
-            if source.startswith(("/", "~/")) and "$" not in source:
-                out.append(source)
-        if component.code and str(component.code.get("link", "")).startswith("/"):
-            out.append(str(component.code["link"]))
-    return list(dict.fromkeys(out))

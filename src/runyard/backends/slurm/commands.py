@@ -181,6 +181,7 @@ def forecast(scripts: Sequence[tuple[str, str]]) -> str:
             f"out=$(printf %s {quote(text)} | SLURM_TIME_FORMAT=%s limit sbatch --test-only {words} 2>&1)\n"
             f'echo "%forecast {i} $?"; printf \'%s\\n\' "$out"\n'
         )
+    parts.append("limit sinfo -h -o '%P|%l' 2>/dev/null | sed 's/^/%partition /'\n")
     parts.append('echo "%now $(date +%s)"\n')
     return "".join(parts)
 
@@ -188,6 +189,12 @@ def forecast(scripts: Sequence[tuple[str, str]]) -> str:
 def present(paths: Iterable[str]) -> str:
     """Return lines of script that name the paths which do not exist on the target."""
     return "".join(f"[ -e {in_shell(p)} ] || echo '%absent '{quote(p)}\n" for p in paths)
+
+
+def out_of_order(nodes: str) -> str:
+    """Return the script that names those of some nodes which cannot be used: a line ``%bad NODE`` for each."""
+    states = "down,drain,drained,draining,fail,failing,no_respond"
+    return f"{_HEAD}limit sinfo -h -N -n {quote(nodes)} -t {states} -o %N 2>/dev/null | sed 's/^/%bad /'\n"
 
 
 def cancel(jobs: Iterable[str]) -> str:

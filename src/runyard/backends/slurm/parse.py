@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from runyard.backends.base import LogChunk
 from runyard.backends.slurm.commands import ACCOUNTING, QUEUE
+from runyard.errors import ConfigError
+from runyard.executors.duration import seconds
 from runyard.terminal import duration
 
 SOON = 90
@@ -248,6 +250,21 @@ def estimate(said: str, now: float) -> str:
         return ""
     where = f" (partition {found[3]})" if found[3] else ""
     return f"would start in about {duration(int(found[1]) - now)}, on {found[2]}{where}"
+
+
+def partitions(text: str) -> dict[str, float | None]:
+    """Return the time limit of each partition in seconds (``None``: without limit); the default one also as ``*``."""
+    out: dict[str, float | None] = {}
+    for line in marked(text, "%partition"):
+        name, _, limit = line.partition("|")
+        try:
+            value = seconds(limit.strip())
+        except ConfigError:
+            value = None  # "infinite", and whatever else it may say
+        out[name.rstrip("*")] = value
+        if name.endswith("*"):
+            out["*"] = value
+    return out
 
 
 def marked(text: str, mark: str) -> list[str]:

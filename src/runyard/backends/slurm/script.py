@@ -12,7 +12,7 @@ from runyard.backends.base import CODE, JOB, PYTHON, RUNNER, Component, Job, exp
 from runyard.backends.slurm import options
 from runyard.errors import ConfigError
 from runyard.executors.macros import ExecutorMacros
-from runyard.executors.slurm import SlurmExecutor
+from runyard.executors.slurm import SINGLETON, SlurmExecutor
 from runyard.launchers.base import Placement
 from runyard.shell import Raw, quote
 from runyard.tunnels import Tunnel
@@ -88,6 +88,8 @@ def in_shell(path: str) -> str:
 def native_name(job: Job, executor: SlurmExecutor) -> str:
     """Return the name that Slurm shows; ``find`` knows a job again by it."""
     own = executor.job_details.job_name
+    if executor.dependency_type == SINGLETON:  # one at a time of all that have this name, in whatever experiment
+        return f"{executor.job_name_prefix}{own or job.id.name}"
     return f"{executor.job_name_prefix}{own + '.' if own else ''}{job.id.native}"
 
 
@@ -213,8 +215,22 @@ def _header(job: Job, members: list[SlurmExecutor], where: str) -> list[str]:
     return lines
 
 
+def _check_redaction(component: Component, executor: SlurmExecutor, where: str) -> None:
+    """Refuse output that would pass by what hides secrets."""
+    apart = [n for n in ("srun_stdout", "srun_stderr") if getattr(executor.job_details, n)]
+    if not executor.stderr_to_stdout:
+        apart.append("stderr_to_stdout=False")
+    if component.secrets and apart:
+        raise ConfigError(
+            f"{where}: {', '.join(apart)} would write output past what hides its secrets "
+            f"({', '.join(component.secrets)})",
+            hint="leave it out: with secrets, output and messages share the job's own log",
+        )
+
+
 def _member(job: Job, index: int, members: list[SlurmExecutor], place: Place) -> wrapper.Member:
     component, executor = job.components[index], members[index]
+    _check_redaction(component, executor, f"task {job.id.name!r}")
     launcher = executor.get_launcher()
     name = component.name if job.group else ""
     own = f"{_ATTEMPT}/{name}" if name else _ATTEMPT

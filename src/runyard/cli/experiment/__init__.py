@@ -10,6 +10,7 @@ SUMMARIES = {
     "logs": "Print or follow the logs of an experiment's tasks.",
     "show": "Show how an experiment was launched, its attempts, history and files.",
     "wait": "Wait until every task has ended.",
+    "pull": "Bring files of a task from where it ran.",
     "cancel": "End tasks of an experiment.",
     "rerun": "Launch an experiment again, from its record.",
     "rm": "Remove experiments: their records, logs and outputs.",

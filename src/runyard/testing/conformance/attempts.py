@@ -8,7 +8,7 @@ from runyard.states import JobState
 from runyard.store import records
 from runyard.store.db import Database
 from runyard.task import Script
-from runyard.testing.conformance.harness import Harness, Scenario
+from runyard.testing.conformance.harness import IDLE, Harness, Scenario
 
 
 def retries_until_it_succeeds(h: Harness) -> None:
@@ -58,7 +58,7 @@ def cancel_a_running_task(h: Harness) -> None:
     """A running task is told to end (SIGTERM, with time to clean up), and is then cancelled; it is not retried."""
     exp = h.experiment(retries=3)
     text = f"trap 'echo cleaned >> {h.shared}/proof; exit 0' TERM\necho began >> {h.shared}/proof\n"
-    exp.add(Script(inline=text + "sleep 300 & wait"), name="long")
+    exp.add(Script(inline=text + IDLE), name="long")
     exp.run(detach=True)
     h.until_lines("proof")
     exp.cancel("long")

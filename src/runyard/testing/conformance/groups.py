@@ -5,7 +5,7 @@ from __future__ import annotations
 from runyard.errors import ConfigError
 from runyard.states import JobState
 from runyard.task import Script
-from runyard.testing.conformance.harness import Harness, Scenario, raised
+from runyard.testing.conformance.harness import IDLE, Harness, Scenario, raised
 
 
 def group_succeeds(h: Harness) -> None:
@@ -21,7 +21,7 @@ def group_succeeds(h: Harness) -> None:
 def group_fails_when_any_member_fails(h: Harness) -> None:
     """When one member fails, the others are told to end, and the group has failed with that member's code."""
     exp = h.experiment()
-    stays = f"trap 'echo told >> {h.shared}/proof; exit 0' TERM\ntouch {h.shared}/go\nsleep 300 & wait"
+    stays = f"trap 'echo told >> {h.shared}/proof; exit 0' TERM\ntouch {h.shared}/go\n{IDLE}"
     exp.add([Script(inline=stays), Script(inline=h.waits_for("go") + "exit 5"), Script(inline="true")], name="trio")
     exp.add(h.writes("wrong", "proof"), name="next", dependencies=["trio"])
     results = exp.run(raise_on_failure=False)
@@ -63,7 +63,7 @@ def group_is_retried_as_one(h: Harness) -> None:
 def cancel_a_group(h: Harness) -> None:
     """Cancelling a group tells every member to end."""
     exp = h.experiment()
-    text = f"trap 'echo told >> {h.shared}/proof; exit 1' TERM\necho began >> {h.shared}/proof\nsleep 300 & wait"
+    text = f"trap 'echo told >> {h.shared}/proof; exit 1' TERM\necho began >> {h.shared}/proof\n{IDLE}"
     exp.add([Script(inline=text), Script(inline=text)], name="pair")
     exp.run(detach=True)
     h.until_lines("proof", 2)

@@ -31,6 +31,8 @@ Scenario = Callable[["Harness"], None]
 
 KILLING = str(Path(__file__).parents[1] / "killing")
 LOOK_SECONDS = 0.02
+IDLE = "for i in $(seq 300); do sleep 1 & wait $!; done"
+"""Lines of bash that do nothing for long. A signal may reach the child first: then another one takes its place."""
 
 
 @dataclass

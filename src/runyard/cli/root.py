@@ -14,6 +14,7 @@ from runyard.cli.lazy import LazyGroup
 SUMMARIES = {
     "run": "Run a command as a task and wait for it.",
     "experiment": "Look at, follow, cancel, repeat or remove experiments.",
+    "profile": "List, show and check execution profiles (env.toml).",
     "code": "See what ships, what is stored, and clean it.",
     "doctor": "Check this installation and its records; repair them.",
     "completion": "Print the script that makes a shell complete commands.",

@@ -1,0 +1,58 @@
+"""A profile leads to a real cluster, over ssh: checked, run attached, and refused before anything is submitted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runyard.config import toml
+from runyard.tunnels import SSHTunnel
+
+
+@pytest.fixture
+def folder(over_ssh: SSHTunnel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with profiles, and a home of its own."""
+    monkeypatch.setenv("RUNYARD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    cluster = {
+        "executor": "slurm",
+        "packager": "none",
+        "nodes": 1,
+        "ntasks_per_node": 2,
+        "time": "00:05:00",
+        "tunnel": "ssh",
+        "host": over_ssh.host,
+        "user": over_ssh.user,
+        "port": over_ssh.port,
+        "identity": over_ssh.identity,
+        "remote_job_dir": over_ssh.job_dir,
+        "ssh_config": over_ssh.config,
+        "pre_command": over_ssh.pre_command,
+    }
+    own = {"cluster": {k: v for k, v in cluster.items() if v is not None}}
+    (tmp_path / "env.toml").write_text(toml.dumps(own | {"gone": {"extends": "cluster", "partition": "no-such"}}))
+    return tmp_path
+
+
+def runyard(*args: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "runyard", *args]
+    return subprocess.run(words, capture_output=True, text=True, timeout=100, check=False, stdin=subprocess.DEVNULL)
+
+
+def test_a_profile_over_ssh(folder: Path) -> None:
+    done = runyard("profile", "check", "cluster")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a job could run" in done.stdout
+    assert not (folder / "home" / "experiments").exists()
+
+    done = runyard("profile", "check", "gone")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "partition" in done.stdout
+
+    done = runyard("run", "--run", "cluster", "run.env.SEED=7", "--", "bash", "-c", "echo seed $SEED; exit 3")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert done.stdout.count("seed 7") == 1
