@@ -22,6 +22,7 @@ from runyard.backends.base import Component, Cursor, Features, Handle, Job, JobI
 from runyard.backends.docker import address, byhand, images, outcome, plan
 from runyard.backends.docker.engine import Engine, known_arguments
 from runyard.backends.docker.outcome import Left, Seen
+from runyard.backends.fetching import HereFetcher
 from runyard.errors import CancelError, ConfigError, PackagingError, SubmitError
 from runyard.executors.base import Executor
 from runyard.states import ENDED, Observation
@@ -265,6 +266,10 @@ class DockerBackend:
     def logs(self, handle: Handle, cursor: Cursor) -> Iterator[LogChunk]:
         """Yield what the log files hold beyond ``cursor``."""
         return logfiles.read(handle.folder, cursor)
+
+    def fetcher(self) -> HereFetcher:
+        """Return what reads the files of jobs, which lie in folders of this machine."""
+        return HereFetcher()
 
     def wakeups(self) -> Sequence[int]:
         """Return the engines' streams of events; without one, an engine is asked every ``poll_interval``."""
