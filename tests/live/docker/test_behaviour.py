@@ -20,7 +20,7 @@ from runyard.backends.docker import backend as docker_backend
 from runyard.backends.docker import plan
 from runyard.backends.docker.engine import Engine as Client
 from runyard.backends.docker.plan import Caller
-from runyard.cli.main import main
+from runyard.cli.root import main
 from runyard.errors import ConfigError, Unavailable
 from runyard.packagers import Packager
 from runyard.store import records
