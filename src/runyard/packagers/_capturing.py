@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runyard.errors import PackagingError
+from runyard.home import runyard_home
 from runyard.packagers.base import Packager
 from runyard.snapshots.credentials import asked_for, credential_verdict, holds_private_key
 from runyard.snapshots.listing import Found, Listing, Skipped, check_size, leaving_links
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LOOKS_SECRET = "looks like a credential"
 ASK = "set include_credentials on the packager to ship it"
+OWN_RECORDS = "it lies in RUNYARD_HOME, among Runyard's own records"
 
 
 @dataclass(kw_only=True)
@@ -90,7 +92,7 @@ class CapturingPackager(Packager):
     def filtered(self, path: str | os.PathLike[str] | None = None) -> Listing:
         """Return what ships, credentials taken out, whatever its size."""
         listing = self.list_files(path)
-        kept, skipped = split_credentials(listing.found, self.include_credentials)
+        kept, skipped = split_credentials(without_records(listing), self.include_credentials)
         return Listing(kept, listing.roots, listing.info, listing.warnings, [*listing.skipped, *skipped])
 
     def explain(self, file: str | os.PathLike[str], path: str | os.PathLike[str] | None = None) -> str:
@@ -106,6 +108,8 @@ class CapturingPackager(Packager):
                 return f"{printable(named)}: stays behind: {left.reason}"
         if not os.path.lexists(absolute):
             return f"{printable(named)}: no such file"
+        if absolute.startswith(_records()):
+            return f"{printable(named)}: stays behind: {OWN_RECORDS}"
         return f"{printable(named)}: stays behind: {self.why_not(absolute, listing)}"
 
     def why(self, file: str, listing: Listing) -> str:
@@ -129,6 +133,18 @@ def _no_cycle_search() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def without_records(listing: Listing) -> list[Found]:
+    """Return what is listed but Runyard's own records, where they lie in the code: each launch writes into them."""
+    home = _records()
+    if any(os.path.join(root, "").startswith(home) for root in listing.roots):
+        return listing.found  # code that is kept among the records is meant
+    return [item for item in listing.found if not item.source.startswith(home)]
+
+
+def _records() -> str:
+    return os.path.join(os.path.realpath(runyard_home()), "")
 
 
 def split_credentials(found: Iterable[Found], include: bool | str | list[str]) -> tuple[list[Found], list[Skipped]]:

@@ -333,6 +333,22 @@ def test_credentials_stay_behind_visibly_and_out_of_the_diff(repo: GitRepo) -> N
     assert "include_credentials" in GitArchivePackager().explain(repo.path / ".env", repo.path)
 
 
+def test_records_that_lie_in_the_project_never_ship(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNYARD_HOME", str(repo.path / "runs"))
+    before = take(repo)
+    assert (repo.path / "runs").is_dir()  # the capture itself has written into it
+    record = repo.write("runs/experiments/a/a_1/task/log")
+    after = take(repo)
+    assert after.hash == before.hash
+    assert not [p for p in paths(after) if p.startswith("runs")]
+    assert "Runyard's own records" in GitArchivePackager().explain(record, repo.path)
+
+
+def test_code_that_is_kept_among_the_records_ships(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNYARD_HOME", str(repo.path.parent))
+    assert "train.py" in paths(take(repo))
+
+
 def test_the_size_guard_names_the_largest_files(repo: GitRepo) -> None:
     repo.write("big.ckpt", b"0" * 5000)
     with pytest.raises(
