@@ -1,8 +1,8 @@
 """Plans, submits and reconciles.
 
 *Down* (``launch``): ``plan`` makes jobs and requests, ``record`` stores the intent, and a
-``controller`` process drives. *Back* (``driver``): observe, advance, release, submit. ``follow``,
-``report`` and ``logs`` show it; ``replay`` reads it back to launch it again.
+``controller`` process drives. *Back* (``driver``, with its ``ledger``): observe, advance, release, submit.
+``follow``, ``report`` and ``logs`` show it; ``replay`` reads it back to launch it again.
 
 The modules are loaded when they are first used, so that a program which only describes an
 experiment does not pay for running one.

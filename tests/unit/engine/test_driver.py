@@ -60,14 +60,14 @@ def test_a_store_that_cannot_be_written_for_a_while(harness: Harness, monkeypatc
 def test_a_handle_that_could_not_be_written_is_found_again(harness: Harness) -> None:
     db, id, driver = driven(harness, f"echo ran >> {harness.shared}/proof; sleep 0.3")
     with db:
-        submit = driver._backends[next(iter(driver._backends))].submit
+        submit = driver.ledger.backends[next(iter(driver.ledger.backends))].submit
 
         def submit_and_fill_the_disk(requests):
             handles = submit(requests)
             db.run("PRAGMA query_only = 1")
             return handles
 
-        driver._backends[next(iter(driver._backends))].submit = submit_and_fill_the_disk  # type: ignore[method-assign]
+        driver.ledger.backends[next(iter(driver.ledger.backends))].submit = submit_and_fill_the_disk  # type: ignore[method-assign]
         with pytest.raises(StoreError):
             driver.step()
         db.run("PRAGMA query_only = 0")
@@ -88,6 +88,6 @@ def test_it_stops_when_another_has_taken_over(harness: Harness) -> None:
         db.run("UPDATE experiments SET lease_owner = '' WHERE id = ?", (id,))
     harness.drive(id)
     assert harness.until_ended(id) == {"task-0": JobState.SUCCEEDED}
-    for backend in driver._backends.values():
+    for backend in driver.ledger.backends.values():
         for running in backend._running.values():  # type: ignore[attr-defined]
             running.child.wait(timeout=10)
