@@ -96,7 +96,7 @@ class Experiment:
             raise ConfigError("an experiment needs a title", hint='Experiment("my-first-run")')
         self.title = title
         self.executor = executor or LocalExecutor()
-        self.home = Path(base_dir).expanduser().absolute() if base_dir else runyard_home()
+        self.home = _home(base_dir)
         self.clean_mode = clean_mode
         self.enable_goodbye_message = enable_goodbye_message
         self.skip_status_at_exit = skip_status_at_exit
@@ -463,7 +463,7 @@ class Experiment:
         Raises:
             UnknownExperiment: when there is none.
         """
-        home = Path(base_dir).expanduser().absolute() if base_dir else runyard_home()
+        home = _home(base_dir)
         with store.db.Database(home) as db:
             row = store.records.experiment(db, store.records.resolve(db, id))
         exp = cls(row.title, id=row.id, base_dir=home)
@@ -477,7 +477,7 @@ class Experiment:
         Raises:
             UnknownExperiment: when there is none.
         """
-        home = Path(base_dir).expanduser().absolute() if base_dir else runyard_home()
+        home = _home(base_dir)
         with store.db.Database(home) as db:
             found = store.records.experiments(db, title=title, limit=1)
         if not found:
@@ -489,7 +489,7 @@ class Experiment:
     @classmethod
     def catalog(cls, title: str = "", base_dir: str | Path | None = None) -> list[str]:
         """Return the ids of all recorded experiments (with a title), the oldest first."""
-        home = Path(base_dir).expanduser().absolute() if base_dir else runyard_home()
+        home = _home(base_dir)
         with store.db.Database(home) as db:
             return [e.id for e in reversed(store.records.experiments(db, title=title or None))]
 
@@ -513,6 +513,10 @@ class Experiment:
     def _print(self, text: str) -> None:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
+
+
+def _home(base_dir: str | Path | None) -> Path:
+    return Path(base_dir).expanduser().absolute() if base_dir else runyard_home()
 
 
 def _job_view(row: JobRow) -> ExperimentJob:

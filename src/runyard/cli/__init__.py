@@ -6,8 +6,9 @@ give names to what the arguments can be.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runyard.lazynames import lazy_names
 
 if TYPE_CHECKING:
     from runyard.cli.entrypoints.context import RunContext as RunContext
@@ -23,26 +24,16 @@ if TYPE_CHECKING:
 # attribute ``command`` is the command. What a command prints on standard output is data; everything that is said
 # to a person goes to standard error.
 _NAMES = {
-    "entrypoint": "decorate",
-    "factory": "decorate",
-    "main": "program",
-    "RunContext": "context",
-    "create_cli": "program",
-    "resolve_factory": "decorate",
-    "list_factories": "decorate",
-    "list_entrypoints": "decorate",
+    "entrypoint": "entrypoints.decorate",
+    "factory": "entrypoints.decorate",
+    "main": "entrypoints.program",
+    "RunContext": "entrypoints.context",
+    "create_cli": "entrypoints.program",
+    "resolve_factory": "entrypoints.decorate",
+    "list_factories": "entrypoints.decorate",
+    "list_entrypoints": "entrypoints.decorate",
 }
 
 __all__ = list(_NAMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.entrypoints.{_NAMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_NAMES]
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -6,8 +6,9 @@ runs a shell command does not pay.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runyard.lazynames import lazy_names
 
 if TYPE_CHECKING:
     from runyard.config.calltree import PyCall as PyCall
@@ -43,14 +44,4 @@ _NAMES = {name: module for module, names in _HOME.items() for name in names.spli
 
 __all__ = sorted(_NAMES)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_NAMES]
+__getattr__, __dir__ = lazy_names(__name__, _NAMES)

@@ -10,8 +10,9 @@ experiment does not pay for running one.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runyard.lazynames import lazy_names
 
 if TYPE_CHECKING:
     from runyard.engine import clean as clean
@@ -28,26 +29,20 @@ if TYPE_CHECKING:
     from runyard.engine import replay as replay
     from runyard.engine import report as report
 
-_MODULES = frozenset(
-    [
-        "clean",
-        "controller",
-        "direct",
-        "external",
-        "follow",
-        "launch",
-        "logs",
-        "notebook",
-        "plan",
-        "pull",
-        "record",
-        "replay",
-        "report",
-    ]
+_MODULES = (
+    "clean",
+    "controller",
+    "direct",
+    "external",
+    "follow",
+    "launch",
+    "logs",
+    "notebook",
+    "plan",
+    "pull",
+    "record",
+    "replay",
+    "report",
 )
 
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(_MODULES, ""))

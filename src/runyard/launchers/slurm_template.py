@@ -29,8 +29,8 @@ class SlurmTemplate(Launcher):
     Example:
         >>> launcher = SlurmTemplate(template_inline="ulimit -l unlimited; exec {{ command }} --tag {{ tag }}",
         ...                          template_vars={"tag": "two words"})
-        >>> launcher.script(Placement())
-        "ulimit -l unlimited; exec \\"$@\\" --tag 'two words'"
+        >>> print(launcher.script(Placement()))
+        ulimit -l unlimited; exec "$@" --tag 'two words'
 
     Source: Jinja's documentation, "Template Designer Documentation".
     """

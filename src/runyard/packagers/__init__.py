@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+from runyard.lazynames import lazy_names
+
+if TYPE_CHECKING:
+    from runyard.packagers.base import Packager as Packager
+    from runyard.packagers.base import make_packager as make_packager
+    from runyard.packagers.base import packager_class as packager_class
+    from runyard.packagers.configmap import ConfigMapPackager as ConfigMapPackager
+    from runyard.packagers.git import GitArchivePackager as GitArchivePackager
+    from runyard.packagers.hybrid import HybridPackager as HybridPackager
+    from runyard.packagers.pattern import PatternPackager as PatternPackager
+    from runyard.packagers.project import ProjectPackager as ProjectPackager
 
 _WHERE = {
     "Packager": "base",
@@ -16,12 +27,4 @@ _WHERE = {
     "ConfigMapPackager": "configmap",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_WHERE])
+__getattr__, __dir__ = lazy_names(__name__, _WHERE)

@@ -7,17 +7,13 @@ the executor. :mod:`load` does all of it in turn. Only :mod:`files` and :mod:`lo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runyard.lazynames import lazy_names
 
 if TYPE_CHECKING:
     from runyard.profiles.load import load_profile as load_profile
 
 __all__ = ["load_profile"]
 
-
-def __getattr__(name: str) -> Any:
-    if name != "load_profile":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from runyard.profiles.load import load_profile
-
-    return load_profile
+__getattr__, __dir__ = lazy_names(__name__, {"load_profile": "load"})

@@ -39,11 +39,11 @@ _PIECE = re.compile(rb"""'([^']*)'|"([^"\\$`]*)"|\\(.)|([^\s'"\\]+)""", re.DOTAL
 
 
 def read_secrets(content: bytes) -> list[bytes]:
-    """Return the values in the text of a shell env file, and the long lines of those with several.
+    """Return the values in a shell env file, the long lines of those with several, and how shells quote them.
 
     Example:
-        >>> read_secrets(b"export A='it'\\\\''s secret'\\n")
-        [b"it's secret"]
+        >>> read_secrets(b"export A='top secret'\\n")
+        [b'top secret']
     """
     found = []
     position = 0

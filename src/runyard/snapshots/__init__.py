@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
+
+from runyard.lazynames import lazy_names
+
+if TYPE_CHECKING:
+    from runyard.snapshots.listing import CodeInfo as CodeInfo
+    from runyard.snapshots.local import LocalStore as LocalStore
+    from runyard.snapshots.manifest import Entry as Entry
+    from runyard.snapshots.manifest import SnapshotDiff as SnapshotDiff
+    from runyard.snapshots.snapshot import Snapshot as Snapshot
+    from runyard.snapshots.snapshot import launch_line as launch_line
 
 _WHERE = {
     "Snapshot": "snapshot",
@@ -12,16 +21,6 @@ _WHERE = {
     "SnapshotDiff": "manifest",
     "CodeInfo": "listing",
     "LocalStore": "local",
-    "push": "push",
-    "gc": "gc",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _WHERE:
-        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_WHERE])
+__getattr__, __dir__ = lazy_names(__name__, _WHERE)

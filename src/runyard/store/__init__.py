@@ -5,8 +5,9 @@ Modules are loaded when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from runyard.lazynames import lazy_names
 
 if TYPE_CHECKING:
     from runyard.store import db as db
@@ -14,8 +15,4 @@ if TYPE_CHECKING:
     from runyard.store import lease as lease
     from runyard.store import records as records
 
-
-def __getattr__(name: str) -> Any:
-    if name in ("db", "layout", "lease", "records"):
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, dict.fromkeys(("db", "layout", "lease", "records"), ""))

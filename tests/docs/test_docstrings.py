@@ -6,15 +6,10 @@ import pkgutil
 
 import pytest
 
-import runyard.cli.entrypoints
-import runyard.config.overrides
+import runyard
 from runyard.cli.entrypoints import registry
 
-MODULES = [
-    f"{package.__name__}.{found.name}"
-    for package in (runyard.config.overrides, runyard.cli.entrypoints)
-    for found in pkgutil.iter_modules(package.__path__)
-]
+MODULES = sorted(m.name for m in pkgutil.walk_packages(runyard.__path__, "runyard.") if m.name != "runyard.__main__")
 
 
 @pytest.mark.parametrize("name", MODULES)
