@@ -260,10 +260,20 @@ class _Puller:
         target: Folder for it.
         temporary: Folder on the same file system, for what is unfinished.
         progress: Told of bytes done and their total.
+        at_once: Bytes to fetch at once.
     """
 
-    def __init__(self, fetcher: Fetcher, found: Found, target: Path, temporary: Path, progress: Progress | None):
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        found: Found,
+        target: Path,
+        temporary: Path,
+        progress: Progress | None,
+        at_once: int = BATCH,
+    ) -> None:
         self._fetcher = fetcher
+        self._at_once = at_once
         self._found = found
         self._target = target
         self._temporary = temporary
@@ -304,7 +314,7 @@ class _Puller:
         """Fetch files; those that change meanwhile are tried again. Return what did not arrive."""
         self._total = sum(item.entry.size for item in items)
         for _ in range(_ROUNDS):
-            items = [item for batch in batches(items) for item in self._fetch_batch(batch)]
+            items = [item for batch in batches(items, self._at_once) for item in self._fetch_batch(batch)]
         return items
 
     def _fetch_batch(self, batch: list[Item]) -> list[Item]:
@@ -352,7 +362,7 @@ def is_here(path: Path, item: Item) -> bool:
     return same and stat.S_ISREG(info.st_mode)
 
 
-def batches(items: Sequence[Item], limit: int = BATCH) -> Iterator[list[Item]]:
+def batches(items: Sequence[Item], limit: int) -> Iterator[list[Item]]:
     """Yield files in parts of a size that is fetched at once."""
     batch: list[Item] = []
     size = 0

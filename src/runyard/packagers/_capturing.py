@@ -48,7 +48,6 @@ class CapturingPackager(Packager):
     @abstractmethod
     def list_files(self, path: str | os.PathLike[str] | None = None) -> Listing:
         """Return everything that would ship, before credentials are taken out and the size is checked."""
-        raise NotImplementedError
 
     def snapshot(self, path: str | os.PathLike[str] | None = None) -> Snapshot | None:
         """Capture the code and return the snapshot; None with ``symlink_from_remote_dir``.

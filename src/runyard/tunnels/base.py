@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -64,7 +65,7 @@ class Result:
         return self.exited == 0
 
 
-class Tunnel:
+class Tunnel(ABC):
     """How to reach the machine that submits jobs; base of :class:`LocalTunnel` and :class:`SSHTunnel`.
 
     Tunnels that reach the same machine in the same way share one shell in a process, whatever their ``job_dir``.
@@ -75,18 +76,18 @@ class Tunnel:
         job_dir: str
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """The machine's name, as a key: the same text means the same machine. Made from the fields alone."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def root(self) -> str:
         """The folder on the target below which Runyard keeps its files: ``job_dir`` or the default."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shell(self) -> PersistentShell:
         """Return the shell on the target; it connects with its first script."""
-        raise NotImplementedError
 
     def run(
         self,
@@ -131,13 +132,13 @@ class Tunnel:
             hint="run(…, warn=True) returns failures instead of raising",
         )
 
+    @abstractmethod
     def attach(self, cmd: str) -> int:
         """Run a command with this terminal as its own, and return its exit code.
 
         Raises:
             TunnelError: when the target cannot be reached.
         """
-        raise NotImplementedError
 
     def put(self, local: str | Path, remote: str, progress: Progress | None = None) -> None:
         """Bring a file or a folder to the target.
@@ -182,9 +183,9 @@ class Tunnel:
         """Close the connection. It opens again when the tunnel is used again."""
         self.shell().close()
 
+    @abstractmethod
     def expand(self, path: str) -> str:
         """Return an absolute path on the target: ``~/x`` and relative paths lie in the home folder there."""
-        raise NotImplementedError
 
     def to_dict(self) -> dict[str, Any]:
         """Return kind and constructor arguments as plain JSON."""
@@ -218,9 +219,9 @@ class Tunnel:
         """Return a path for the target's shell; ``~/`` is expanded there."""
         return path
 
+    @abstractmethod
     def _command_script(self, cmd: str) -> str:
         """Return the ``sh`` script that runs a user's command."""
-        raise NotImplementedError
 
 
 def in_bash(cmd: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runyard.backends.fetching import Entry, HereFetcher, Listing, Progress
 from runyard.engine import choose
 from runyard.engine.choose import Chosen, Item, Wanted
-from runyard.engine.pull import Found, Pulled, _Puller, batches
+from runyard.engine.pull import BATCH, Found, Pulled, _Puller, batches
 from runyard.errors import ConfigError, RunyardError, TunnelError
 
 # -- choosing ----------------------------------------------------------------------------------
@@ -159,8 +159,8 @@ def found(fetcher: HereFetcher, folder: Path) -> Found:
     return Found(str(folder), str(folder), choose.choose(seen, Wanted(("**",))))
 
 
-def bring(fetcher: HereFetcher, there: Path, here: Path) -> Pulled:
-    return _Puller(fetcher, found(fetcher, there), here, here, None).run()
+def bring(fetcher: HereFetcher, there: Path, here: Path, at_once: int = BATCH) -> Pulled:
+    return _Puller(fetcher, found(fetcher, there), here, here, None, at_once).run()
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_what_was_changed_here_is_fetched_again(there: Path, tmp_path: Path) -> 
     assert (here / "a").read_text() == "1"
 
 
-def test_an_interruption_leaves_whole_files_only(there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_leaves_whole_files_only(there: Path, tmp_path: Path) -> None:
     class Breaking(Counting):
         def fetch(self, folder: str, names: Sequence[str], into: Path, progress: Progress) -> str:
             if self.calls:
@@ -216,10 +216,9 @@ def test_an_interruption_leaves_whole_files_only(there: Path, tmp_path: Path, mo
                 raise TunnelError("lost")
             return super().fetch(folder, names, into, progress)
 
-    monkeypatch.setattr("runyard.engine.pull.batches", lambda items: batches(items, 1))
     here = tmp_path / "here"
     with pytest.raises(TunnelError, match="lost"):
-        bring(Breaking(), there, here)
+        bring(Breaking(), there, here, at_once=1)
     files = [p for p in here.rglob("*") if p.is_file()]
     assert len(files) == 1, "what had arrived stays"
     assert files[0].read_bytes() == (there / files[0].relative_to(here)).read_bytes()
@@ -280,12 +279,11 @@ def test_files_are_fetched_in_parts() -> None:
     assert list(batches([], 10)) == []
 
 
-def test_progress_ends_at_the_total(there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runyard.engine.pull.batches", lambda items: batches(items, 1))
+def test_progress_ends_at_the_total(there: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     here = tmp_path / "here"
     fetcher = Counting()
-    _Puller(fetcher, found(fetcher, there), here, here, lambda *now: seen.append(now)).run()
+    _Puller(fetcher, found(fetcher, there), here, here, lambda *now: seen.append(now), at_once=1).run()
     assert seen == sorted(seen)
     assert seen[-1] == (3, 3)
 

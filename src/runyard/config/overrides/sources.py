@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runyard.errors import OverrideError
+
 
 @dataclass(frozen=True)
 class Place:
@@ -54,6 +56,10 @@ class Sources:
         return None
 
     def read(self, path: str, section: str) -> Any:
-        """Return the content of a file, or of a section of it, as plain data."""
-        del path, section
-        raise NotImplementedError
+        """Return the content of a file, or of a section of it, as plain data.
+
+        Raises:
+            OverrideError: when it cannot be read; always, here.
+        """
+        del section
+        raise OverrideError(f"no files are read here, and @{path} names one", hint="write the value itself")
