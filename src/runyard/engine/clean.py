@@ -6,14 +6,21 @@ What an unfinished job needs is never touched. A concurrent launch loses nothing
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from runyard import executors
 from runyard.backends.base import CODE_FOLDER, Job
+from runyard.backends.codestore import CodeStore, KeepsCode
+from runyard.backends.registry import backend_class
 from runyard.errors import RunyardError
+from runyard.executors.base import Executor
 from runyard.snapshots.gc import Cleaned, gc, store_bytes, stored_trees
 from runyard.snapshots.local import remove_tree
 from runyard.snapshots.sizes import parse_size
@@ -122,6 +129,47 @@ def _materialised(db: Database, removed: set[str], older_than: float | None) -> 
                 if entry.is_dir(follow_symlinks=False) and (row.created < before or entry.name[:12] in gone):
                     out.append(entry.path)
     return out
+
+
+def code_store(executor: Executor, home: Path) -> CodeStore | None:
+    """Return the store of code on the machine that an executor leads to, or None where that is this machine's own."""
+    backend = backend_class(executor).connect(executor, str(home))
+    return backend.code_store() if isinstance(backend, KeepsCode) else None
+
+
+def trees_at(db: Database, store: CodeStore, older_than: float) -> list[str]:
+    """Return the code trees that ended experiments of this home have left in a store elsewhere.
+
+    Args:
+        db: The store of records.
+        store: Where.
+        older_than: Only of experiments that were launched more seconds ago.
+
+    Returns:
+        Paths below the folder of ``store``.
+    """
+    before = time.time() - older_than
+    places: dict[str, str] = {}
+    out: dict[str, None] = {}
+    for row in records.experiments(db):
+        if row.live or row.created > before or not row.facts.get("code"):
+            continue
+        for job in records.jobs(db, row.id):
+            for component in Job.from_json(job.spec).components:
+                if component.code and "hash" in component.code:
+                    key = json.dumps(component.executor, sort_keys=True, default=str)
+                    if key not in places:
+                        places[key] = _place(component.executor, db.home)
+                    if places[key] == store.place:
+                        out[f"{row.folder}/{CODE_FOLDER}/{component.code['tree']}"] = None
+    return list(out)
+
+
+def _place(executor: Mapping[str, Any], home: Path) -> str:
+    with suppress(RunyardError):  # of a plug-in that is not installed now
+        store = code_store(executors.from_dict(executor), home)
+        return store.place if store else ""
+    return ""
 
 
 def clean_if_over_limit(db: Database, limit: str | None = None) -> CleanUp | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,9 @@ def folder(over_ssh: SSHTunnel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "pre_command": over_ssh.pre_command,
     }
     own = {"cluster": {k: v for k, v in cluster.items() if v is not None}}
-    (tmp_path / "env.toml").write_text(toml.dumps(own | {"gone": {"extends": "cluster", "partition": "no-such"}}))
+    (tmp_path / "env.toml").write_text(
+        toml.dumps(own | {"here": {}, "gone": {"extends": "cluster", "partition": "no-such"}})
+    )
     return tmp_path
 
 
@@ -56,3 +59,51 @@ def test_a_profile_over_ssh(folder: Path) -> None:
     done = runyard("run", "--run", "cluster", "run.env.SEED=7", "--", "bash", "-c", "echo seed $SEED; exit 3")
     assert done.returncode == 3, done.stdout + done.stderr
     assert done.stdout.count("seed 7") == 1
+
+
+def test_code_stored_on_a_cluster_is_shown_checked_and_cleaned(folder: Path, over_ssh: SSHTunnel) -> None:
+    (folder / "project").mkdir()
+    (folder / "project" / "data.txt").write_text("0123456789" * 100)
+    root = Path(str(over_ssh.job_dir))
+    done = runyard(
+        "run",
+        "--run",
+        "cluster",
+        "run.packager=pattern",
+        "run.packager_include_pattern=project/*",
+        "--quiet",
+        "--",
+        "cat",
+        "project/data.txt",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (stored,) = [p for p in (root / "objects").rglob("*") if p.is_file()]
+    assert stored.stat().st_nlink == 2, "the object, and its name in the code tree"
+
+    done = runyard("code", "ls", "--profile", "cluster", "--json")
+    assert json.loads(done.stdout) == {
+        "place": f"{over_ssh.name}:{root}",
+        "objects": 1,
+        "bytes": 1000,
+        "unused_objects": 0,
+        "unused_bytes": 0,
+    }
+    stored.chmod(0o600)
+    stored.write_text("damaged")
+    done = runyard("code", "verify", "--profile", "cluster")
+    assert (done.returncode, stored.name in done.stdout) == (1, True), done.stdout + done.stderr
+    stored.write_text("0123456789" * 100)
+    assert runyard("code", "verify", "--profile", "cluster").returncode == 0
+
+    done = runyard("code", "gc", "--profile", "cluster", "--older-than", "1s", "--dry-run")
+    assert "would remove 1 code tree" in done.stderr, done.stderr
+    done = runyard("code", "gc", "--profile", "cluster", "--older-than", "1s")
+    assert done.returncode == 0, done.stderr
+    assert not list(root.glob("experiments/*/*/code/*"))
+    assert list(root.glob("experiments/*/*/*/attempts/1/log")), "logs and outputs stay"
+    assert stored.exists(), "what was sent within the hour stays: another launch may be about to link it"
+
+    done = runyard("code", "gc", "--profile", "cluster", "--max-size", "1kB")
+    assert (done.returncode, "--older-than" in done.stderr) == (2, True)
+    done = runyard("code", "gc", "--profile", "here")
+    assert (done.returncode, "leave --profile out" in done.stderr) == (2, True)

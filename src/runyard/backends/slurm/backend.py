@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 
 from runyard.backends import logfiles, wrapper
 from runyard.backends.base import Cursor, Features, Handle, Job, JobId, LogChunk, Request
+from runyard.backends.codestore import TunnelStore
 from runyard.backends.fetching import Fetcher
 from runyard.backends.slurm import arrays, commands, delivery, failures, fetching, outcome, parse
 from runyard.backends.slurm.commands import Asked
@@ -75,6 +76,10 @@ class SlurmBackend:
         """Return the name of the machine that submits."""
         assert isinstance(executor, SlurmExecutor)
         return executor.reach().name
+
+    def code_store(self) -> TunnelStore | None:
+        """Return the store of code on the machine that submits, where that is another one."""
+        return None if self.tunnel.kind == "local" else TunnelStore(self.tunnel)
 
     # -- planning ------------------------------------------------------------------------------
 

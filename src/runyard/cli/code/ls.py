@@ -8,7 +8,9 @@ import time
 
 import click
 
+from runyard.backends.codestore import CodeStore
 from runyard.cli.code import SUMMARIES
+from runyard.cli.code.elsewhere import profile_option, store_of
 from runyard.cli.output import age, count, emit, emit_json, say
 from runyard.cli.refs import open_store
 from runyard.engine import clean
@@ -18,10 +20,14 @@ from runyard.terminal import has_colour, table
 
 
 @click.command("ls", short_help=SUMMARIES["ls"])
+@profile_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(as_json: bool) -> None:
+def command(profile: str | None, as_json: bool) -> None:
     """List stored code, the one used last first: how large, and which experiments ran with it."""
     with open_store() as db:
+        if profile:
+            _elsewhere(store_of(profile, db.home), as_json)
+            return
         found, taken = clean.stored(db), store_bytes(db.home)
     if as_json:
         emit_json({"disk_bytes": taken, "code": [dataclasses.asdict(c) for c in found]})
@@ -33,6 +39,17 @@ def command(as_json: bool) -> None:
     if rows:
         emit(table(("CODE", "FILES", "SIZE", "USED", "BY", "FROM"), rows, has_colour(sys.stdout), {}))
     say(f"{count(len(rows), 'snapshot')}, {format_size(taken)} on disk (equal contents are stored once)")
+
+
+def _elsewhere(store: CodeStore, as_json: bool) -> None:
+    usage = store.usage()
+    if as_json:
+        emit_json({"place": store.place, **usage._asdict()})
+        return
+    emit(
+        f"{store.place}: {count(usage.objects, 'content')}, {format_size(usage.bytes)}; no code tree needs "
+        f"{usage.unused_objects} of them, {format_size(usage.unused_bytes)}"
+    )
 
 
 def _users(code: clean.StoredCode) -> str:
