@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from runyard.cli.entrypoints import contexts, options, registry
+from runyard.cli.entrypoints import contexts, options, registry, tracebacks
 from runyard.cli.entrypoints.flow import Declined, perform
 from runyard.cli.entrypoints.registry import Entrypoint
+from runyard.cli.helpwidth import Context
 from runyard.config.overrides import types
 
 
@@ -23,6 +24,8 @@ class EntrypointCommand(click.Command):
         entry: The entrypoint.
         defaults: Other defaults for its options.
     """
+
+    context_class = Context
 
     def __init__(self, entry: Entrypoint, defaults: Mapping[str, Any] | None = None) -> None:
         self.entry = entry
@@ -63,7 +66,7 @@ class EntrypointCommand(click.Command):
     def _run(self, overrides: Sequence[str], **given: Any) -> int:
         if given.get("verbose"):
             os.environ["RUNYARD_DEBUG"] = "1"
-        options.colour_tracebacks(given)
+        tracebacks.install(given)
         ctx = contexts.default_context(self.entry)
         options.set_options(ctx, given)
         ctx.command = _words(click.get_current_context())
@@ -95,6 +98,8 @@ class EntrypointGroup(click.Group):
         namespace: Only what is in it.
         of: Only entrypoints of these modules, and what lies below them.
     """
+
+    context_class = Context
 
     def __init__(self, name: str, namespace: str = "", of: str = "", help: str = "") -> None:
         settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
