@@ -122,7 +122,7 @@ class EntrypointGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands and groups."""
-        return [*super().list_commands(ctx), *self._found()]
+        return list(dict.fromkeys([*self._found(), *super().list_commands(ctx)]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of an entrypoint, or the group of a namespace."""
@@ -130,6 +130,10 @@ class EntrypointGroup(click.Group):
         if isinstance(found, Entrypoint):
             return EntrypointCommand(found)
         return EntrypointGroup(cmd_name, found, self.of) if found else super().get_command(ctx, cmd_name)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return what the list of commands says: for a namespace without help, what is in it."""
+        return super().get_short_help_str(limit) or ", ".join(self._found())
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
