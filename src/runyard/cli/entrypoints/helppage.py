@@ -88,6 +88,9 @@ def _arguments(entry: Entrypoint, documented: dict[str, str]) -> Rows:
         if name != context_parameter(entry):
             rows.append((f"{name}: {types.describe(param.annotation)}", _about(param, documented.get(name, ""))))
             rows += _fields(name, param)
+    others = types.signature(entry.fn).extra
+    if others is not None:
+        rows.append((f"NAME: {types.describe(others)}", "Any other argument."))
     return rows
 
 

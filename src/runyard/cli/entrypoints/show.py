@@ -17,6 +17,8 @@ from runyard.secrets import MASK, looks_secret
 from runyard.terminal import table
 
 Row = tuple[str, str]
+_AS_TYPED = frozenset({"Decimal", "UUID", "date", "datetime", "time"})
+"""Types whose values are shown as they would be typed; named, so that their modules need not be imported."""
 
 
 def arguments_table(entry: Entrypoint, ctx: RunContext, task: Any, colour: bool = False, fit: int = 0) -> str:
@@ -113,7 +115,7 @@ def text_of(value: Any) -> str:
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
     if isinstance(value, enum.Enum):
         return value.name
-    if isinstance(value, Path):
+    if isinstance(value, Path) or type(value).__name__ in _AS_TYPED:
         return str(value)
     if callable(value) and isinstance(getattr(value, "__name__", None), str):
         return str(value.__name__)
@@ -154,7 +156,11 @@ def _is_plain(value: Any) -> bool:
         return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return all(_is_plain(getattr(value, field.name)) for field in dataclasses.fields(value))
-    return value is None or isinstance(value, (bool, int, float, str, bytes, Path, enum.Enum))
+    if value is None or isinstance(value, (bool, int, float, str, bytes, Path, enum.Enum)):
+        return True
+    from runyard.config.values import constructor
+
+    return constructor(value) is not None  # a date, a Decimal …
 
 
 def _as_config(value: Any) -> Any:
