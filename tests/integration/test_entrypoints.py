@@ -231,8 +231,9 @@ def test_a_dry_run_shows_the_script_and_launches_nothing(train):
 
 
 def test_it_runs_detached(train):
-    said = train("--detach", "--yes", "--name=away").stderr
-    assert "runyard experiment status away_" in said
+    done = train("--detach", "--yes", "--name=away")
+    assert re.fullmatch(r"away_\d+\n", done.stdout)
+    assert f"runyard experiment status {done.stdout}" in done.stderr
     processes.until(lambda: not processes.controllers(train.home), "the end of the controller")
     with Database(train.home) as db:
         (row,) = records.experiments(db)
