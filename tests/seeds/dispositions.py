@@ -112,6 +112,16 @@ def ships(*expected: frozenset[str] | None) -> Runs:
 SKYPILOT, DGX, LEPTON = Waits(("SkypilotExecutor",)), Waits(("DGXCloudExecutor",)), Waits(("LeptonExecutor",))
 KUBEFLOW = Waits(("KubeflowExecutor",))
 RECIPES, RAY_RECIPES = Waits(("cli.App",)), Waits(("RayCluster", "cli.App"))
+RECIPE_COMMANDS = {
+    2: (("run", {"nodes": 2}), ("batch", {"nodes": 2}), ("run", {"nodes": 2})),
+    13: (("run", {"nodes": 2}), ("run", {"nodes": 8})),
+    14: (("run", {"nodes": 2}), ("run", {"nodes": 2})),
+}
+"""Commands of document 004 that wait for recipes, by block: for each its mode, and fields of its executor.
+
+What they say of the profile is tested already. When recipes are there, the commands themselves are executed, with
+``--dry-run``, on a program that has the recipes they name.
+"""
 
 SLURM_GPU = ("#SBATCH --account=my_account", "#SBATCH --partition=gpu")
 PYTORCH = ("pytorch/pytorch:latest",)
