@@ -49,7 +49,7 @@ def _launching() -> list[click.Option]:
         click.Option(["--name", "-n"], metavar="NAME", help="Name of the run.  [default: the command's]"),
         click.Option(["--direct/--no-direct"], default=None, help="Run in this very process, unrecorded."),
         click.Option(["--dryrun", "--dry-run"], is_flag=True, default=None, help="Show what would be submitted."),
-        click.Option(["--detach"], is_flag=True, default=None, help="Return at once and print the id; it goes on by itself."),
+        click.Option(["--detach"], is_flag=True, default=None, help="Return at once with the id; it goes on."),
         click.Option(["--tail-logs/--no-tail-logs"], default=None, help="Stream the logs."),
         click.Option(
             ["--yes", "--no-confirm", "skip_confirmation"],
