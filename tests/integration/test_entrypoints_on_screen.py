@@ -142,6 +142,20 @@ def test_a_secret_that_is_given_is_exported_with_a_warning(folder: Path) -> None
     piped(folder, "--load", "a.yaml", "--yes")
 
 
+def test_a_secret_that_is_given_stands_in_no_page_and_no_line_of_the_record(folder: Path) -> None:
+    """It travels in the job's own file, readable by its owner alone."""
+    piped(folder, "api_token=mine-alone", "--yes")
+    record = next((folder / "home" / "experiments" / "train").iterdir())
+    assert "api_token=***" in (record / "experiment.yaml").read_text()
+    words = [sys.executable, "-m", "runyard", "experiment", "show", "train"]
+    env = processes.environment(folder / "home")
+    shown = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "api_token=***" in shown
+    assert "mine-alone" not in shown + (record / "experiment.yaml").read_text()
+    assert "mine-alone" in (record / "train" / "call.json").read_text()
+    assert (record / "train" / "call.json").stat().st_mode & 0o777 == 0o600
+
+
 def test_an_exception_is_shown_from_the_users_code_on(folder: Path) -> None:
     short = piped(folder, "fail=yes", "--direct", "--yes", code=1).stderr
     assert re.findall(r'File "(.*?)", line \d+, in (\w+)', short) == [(str(folder / "train.py"), "train")]
