@@ -114,7 +114,7 @@ def command_line(*words: str) -> tuple[int, str]:
     said = io.StringIO()
     # A process of its own for each example would take minutes.
     with (
-        mock.patch.object(sys, "argv", ["train.py", *words, "--to-json=-"]),
+        mock.patch.object(sys, "argv", ["train.py", "--to-json=-", *words]),
         mock.patch.dict(os.environ),
         mock.patch.object(sys, "excepthook"),
         contextlib.redirect_stdout(io.StringIO()),
