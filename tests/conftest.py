@@ -5,13 +5,17 @@ from collections.abc import Generator
 
 import pytest
 
+NEVER_SKIPPED = ("live", "seeds")
+"""Marks of tests that need something of the machine, which is always there where CI=true."""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where CI=true, a live test that is skipped has failed: its system should have been there."""
+    """Where CI=true, a live test that is skipped has failed: its system should have been there. So with the seeds."""
     report = yield
     skipped = report.skipped and not hasattr(report, "wasxfail")
-    if os.environ.get("CI") == "true" and skipped and item.get_closest_marker("live"):
+    mark = next((name for name in NEVER_SKIPPED if item.get_closest_marker(name)), None)
+    if os.environ.get("CI") == "true" and skipped and mark:
         report.outcome = "failed"
-        report.longrepr = f"a live test was skipped, and CI=true: {report.longrepr}"
+        report.longrepr = f"a {mark} test was skipped, and CI=true: {report.longrepr}"
     return report

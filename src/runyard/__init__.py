@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runyard import cli as cli
+    from runyard import core as core
     from runyard import errors as errors
     from runyard.config import Config as Config
     from runyard.config import ConfigurableMixin as ConfigurableMixin
@@ -99,7 +100,7 @@ _PUBLIC = {
     "run": "oneshot",
 }
 
-_MODULES = ("cli", "errors")
+_MODULES = ("cli", "core", "errors")
 
 __all__ = [*_PUBLIC, *_MODULES]
 

@@ -255,7 +255,7 @@ class Experiment:
             return {r.name: r for r in results}
         results = engine.report.results(db, self.id)
         if len(jobs) > 1 and not self.skip_status_at_exit and not self.clean_mode:
-            self._say("\n" + engine.report.status_table(db, self.id, terminal.has_colour(sys.stderr)))
+            self._say("\n" + engine.report.status_table(db, self.id, *terminal.look(sys.stderr)))
         if self.enable_goodbye_message and len(jobs) > 1:
             self._say("\n" + self._commands(results))
         failure = engine.report.failure(db, results, shown=tail)
@@ -329,7 +329,7 @@ class Experiment:
         with self._open() as db:
             if return_dict:
                 return engine.report.status_dict(db, self.id)
-            self._print(engine.report.status_table(db, self.id, terminal.has_colour(sys.stdout)))
+            self._print(engine.report.status_table(db, self.id, *terminal.look(sys.stdout)))
             return None
 
     def wait(self, tail_logs: bool = False, raise_on_failure: bool = True) -> dict[str, JobResult]:

@@ -103,3 +103,16 @@ def redact(text: str, values: Iterable[str]) -> str:
     if not found:
         return text
     return re.sub("|".join(map(re.escape, found)), MASK, text)
+
+
+def redact_word(word: str, values: Iterable[str]) -> str:
+    """Return a word of a command line as it may be shown: also ``NAME=VALUE`` where the name sounds like a secret.
+
+    Example:
+        >>> redact_word("model.api_token=abc", []), redact_word("--hf-token=abc", []), redact_word("lr=1", [])
+        ('model.api_token=***', '--hf-token=***', 'lr=1')
+    """
+    name, equals, _ = word.partition("=")
+    if equals and looks_secret(name.lstrip("-").rpartition(".")[2].replace("-", "_")):
+        return f"{name}={MASK}"
+    return redact(word, values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -16,6 +17,7 @@ _CODES = {
     "dim": "2",
     "bold": "1",
 }
+_NARROWEST = 12
 LABEL_COLOURS = ("cyan", "magenta", "blue", "yellow", "green")
 
 
@@ -47,6 +49,19 @@ def width() -> int:
         return 100
 
 
+def fitting(stream: TextIO) -> int:
+    """Return how many columns fit into a line of a stream; 0 where that is no terminal, and lines have no end."""
+    try:
+        return width() if stream.isatty() else 0
+    except (AttributeError, ValueError):
+        return 0
+
+
+def look(stream: TextIO) -> tuple[bool, int]:
+    """Return whether a stream has colours, and how many columns (:func:`fitting`): how a table is shown there."""
+    return has_colour(stream), fitting(stream)
+
+
 def duration(seconds: float | None) -> str:
     """Return a duration as people read it.
 
@@ -70,16 +85,39 @@ def table(
     rows: Sequence[tuple[str, ...]],
     on: bool = False,
     styles: dict[str, str] | None = None,
+    fit: int = 0,
 ) -> str:
-    """Return rows as aligned columns under a header; cells found in ``styles`` are coloured when ``on``."""
+    """Return rows as aligned columns under a header.
+
+    Args:
+        header: The columns' names.
+        rows: The cells.
+        on: Colour the cells that are found in ``styles``.
+        styles: Styles by text.
+        fit: Columns that the terminal has; what is too long in the last column goes on below. 0: there is no end.
+
+    Example:
+        >>> print(table(("name", "value"), [("a", "one two three four")], fit=18))
+        name  value
+        a     one two
+              three four
+    """
     cells = [header, *rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    before = sum(widths[:-1]) + 2 * (len(header) - 1)
     out = []
     for n, row in enumerate(cells):
+        first, *more = _folded(row[-1], max(fit - before, _NARROWEST)) if fit else [row[-1]]
         parts = []
         for i, cell in enumerate(row):
-            text = cell if i == len(row) - 1 else cell.ljust(widths[i])
+            text = first if i == len(row) - 1 else cell.ljust(widths[i])
             style = "bold" if n == 0 else (styles or {}).get(cell, "")
             parts.append(paint(text, style, on and bool(style)))
-        out.append("  ".join(parts).rstrip())
+        out += ["  ".join(parts).rstrip(), *(" " * before + line for line in more)]
     return "\n".join(out)
+
+
+def _folded(text: str, columns: int) -> list[str]:
+    if len(text) <= columns:
+        return [text]
+    return textwrap.wrap(text, columns, replace_whitespace=False, break_on_hyphens=False)

@@ -1,5 +1,6 @@
 """Scripts with ``run.cli.main``, run as people run them: real processes, real local jobs."""
 
+import json
 import os
 import pty
 import re
@@ -230,8 +231,9 @@ def test_a_dry_run_shows_the_script_and_launches_nothing(train):
 
 
 def test_it_runs_detached(train):
-    said = train("--detach", "--yes", "--name=away").stderr
-    assert "runyard experiment status away_" in said
+    done = train("--detach", "--yes", "--name=away")
+    assert re.fullmatch(r"away_\d+\n", done.stdout)
+    assert f"runyard experiment status {done.stdout}" in done.stderr
     processes.until(lambda: not processes.controllers(train.home), "the end of the controller")
     with Database(train.home) as db:
         (row,) = records.experiments(db)
@@ -331,6 +333,10 @@ def test_several_entrypoints_in_one_program(scripts):
     assert scripts("tools", "x", "show", "x=5", "--direct", "--yes").stdout == "5\n"
     assert "Did you mean 'train'?" in scripts("trian", code=2).stderr
     assert scripts("train", "--lazy", "epochs=9", "--yes").stdout.endswith(" 9 None\n")
+    page = scripts("--help").stdout
+    assert re.search(r"^  tools +x$", page, re.MULTILINE), page  # a namespace says what is in it
+    assert re.search(r"^  experiment +Look at", page, re.MULTILINE), page
+    assert [row["title"] for row in json.loads(scripts("experiment", "list", "--json").stdout)] == ["train"]
 
 
 def test_entrypoints_of_an_installed_package_are_commands_of_runyard(scripts):

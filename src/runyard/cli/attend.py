@@ -14,7 +14,7 @@ from runyard.engine.plan import PlannedJob
 from runyard.engine.report import JobResult
 from runyard.store.db import Database
 from runyard.store.records import EventRow, JobRow
-from runyard.terminal import has_colour
+from runyard.terminal import look
 
 
 class _Quiet(View):
@@ -82,7 +82,7 @@ def _single(result: JobResult) -> int:
 
 def _several(db: Database, id: str, found: Sequence[JobResult], quiet: bool) -> int:
     if not quiet:
-        say("\n" + report.status_table(db, id, has_colour(sys.stderr)) + "\n\n" + report.commands(id, found))
+        say("\n" + report.status_table(db, id, *look(sys.stderr)) + "\n\n" + report.commands(id, found))
     if failure := report.failure(db, found):
         raise failure
     return 0

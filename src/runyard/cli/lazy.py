@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from runyard.cli.helpwidth import Context
+
 
 class LazyGroup(click.Group):
     """A group that knows the names and summaries of its commands, and imports one when it is asked for.
@@ -20,6 +22,7 @@ class LazyGroup(click.Group):
 
     def __init__(self, *args: Any, package: str, summaries: Mapping[str, str], **options: Any) -> None:
         super().__init__(*args, **options)
+        self.context_class = Context
         self.package = package
         self.summaries = dict(summaries)
 
@@ -33,6 +36,7 @@ class LazyGroup(click.Group):
             return super().get_command(ctx, cmd_name)
         found = importlib.import_module(f"{self.package}.{cmd_name}").command
         assert isinstance(found, click.Command)
+        found.context_class = Context
         return found
 
     def rows(self, ctx: click.Context) -> list[tuple[str, str]]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from runyard.secrets import MASK, looks_secret
+
 WIDTH = 88
 
 
 def summary(document: dict[str, Any]) -> str:
     """Return a call tree as text: on one line when it fits, else indented.
+
+    Text of an argument whose name looks like a secret's is blotted out.
 
     Args:
         document: The tree, or the whole content of ``call.json``.
@@ -16,6 +20,8 @@ def summary(document: dict[str, Any]) -> str:
     Example:
         >>> summary({"$call": "train:main", "args": [], "kwargs": {"lr": 0.1, "out": {"$path": "/tmp"}}})
         "train.main(lr=0.1, out=Path('/tmp'))"
+        >>> summary({"$call": "train:main", "kwargs": {"api_token": "abc", "max_tokens": "8"}})
+        "train.main(api_token=***, max_tokens='8')"
     """
     if "task" in document and "version" in document:
         document = document["task"]
@@ -74,9 +80,13 @@ def _target(target: Any, short: bool = False) -> str:
     )
 
 
+def _hidden(label: str, part: Any) -> bool:
+    return isinstance(part, str) and bool(part) and looks_secret(label.rstrip("=: ").strip("'\""))
+
+
 def _join(start: str, parts: list[tuple[str, Any]], end: str, indent: int) -> str:
     """Write ``start label+part, … end`` on one line, or one part a line."""
-    texts = [label + _text(part, indent + 2) for label, part in parts]
+    texts = [label + (MASK if _hidden(label, part) else _text(part, indent + 2)) for label, part in parts]
     line = start + ", ".join(texts) + end
     if len(line) + indent <= WIDTH and "\n" not in line:
         return line

@@ -21,7 +21,7 @@ from runyard.backends.registry import backend_class
 from runyard.engine.plan import Launch, PlannedJob, runner_files
 from runyard.errors import ConfigError, RunyardError, StoreError
 from runyard.home import ensure_private_dir
-from runyard.secrets import redact
+from runyard.secrets import redact, redact_word
 from runyard.shell import quote
 from runyard.store import layout, records, yaml
 from runyard.store.db import Database
@@ -72,7 +72,7 @@ def facts_of_launch(launch: Launch, secrets: Collection[str] = (), **more: Any) 
         "python": launch.python,
         "path_prefix": launch.path_prefix,
         "python_path": list(launch.python_path),
-        "argv": [redact(a, secrets) for a in launch.argv],
+        "argv": [redact_word(a, secrets) for a in launch.argv],
         "host": socket.gethostname(),
         "user": os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid()),
         "script": os.path.abspath(sys.argv[0]) if sys.argv and os.path.isfile(sys.argv[0]) else "",

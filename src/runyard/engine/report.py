@@ -130,8 +130,8 @@ def shown_state(state: JobState | None) -> str:
 STYLES = {shown_state(s): style for s, style in STATE_STYLE.items()}
 
 
-def status_table(db: Database, id: str, colour: bool = False) -> str:
-    """Return the table of an experiment's jobs."""
+def status_table(db: Database, id: str, colour: bool = False, fit: int = 0) -> str:
+    """Return the table of an experiment's jobs, within ``fit`` columns where there are not more."""
     now = time.time()
     rows = []
     for row in records.jobs(db, id):
@@ -150,7 +150,7 @@ def status_table(db: Database, id: str, colour: bool = False) -> str:
             )
         )
     head = f"{id}"
-    return f"{head}\n{table(('TASK', 'STATE', 'ATTEMPT', 'TIME', 'ON', 'REASON'), rows, colour, STYLES)}"
+    return f"{head}\n{table(('TASK', 'STATE', 'ATTEMPT', 'TIME', 'ON', 'REASON'), rows, colour, STYLES, fit)}"
 
 
 def status_dict(db: Database, id: str) -> dict[str, dict[str, Any]]:

@@ -47,6 +47,11 @@ class HybridPackager(CapturingPackager):
             raise ConfigError(
                 f"HybridPackager: on_conflict={self.on_conflict!r} is unknown", hint='use "error" or "overwrite"'
             )
+        if not isinstance(self.sub_packagers, Mapping):
+            raise ConfigError(
+                f"HybridPackager: sub_packagers is a {type(self.sub_packagers).__name__}, no dict",
+                hint='give a packager for each folder: sub_packagers={"code": GitArchivePackager()}',
+            )
         self.sub_packagers = {_check_key(k): _as_packager(k, v) for k, v in self.sub_packagers.items()}
 
     def list_files(self, path: str | os.PathLike[str] | None = None) -> Listing:

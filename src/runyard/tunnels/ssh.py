@@ -25,7 +25,7 @@ class SSHTunnel(Tunnel):
     Args:
         host: Host name, address, or ``Host`` of your ssh configuration.
         user: Login name; default: ssh's.
-        job_dir: Folder for Runyard's files there; default: ``~/.runyard``.
+        job_dir: Folder for Runyard's files there, absolute or in the home folder; default: ``~/.runyard``.
         port: Port; default: ssh's.
         identity: Private key file; default: ssh's.
         shell: Command of the POSIX-like shell that commands run in and take their environment from, for example
@@ -86,8 +86,9 @@ class SSHTunnel(Tunnel):
 
     @property
     def root(self) -> str:
-        """``job_dir``, else ``~/.runyard`` in the home folder there."""
-        return self.job_dir or "~/.runyard"
+        """``job_dir``, else ``~/.runyard``; a relative path lies in the home folder there, whatever a job's own is."""
+        where = self.job_dir or "~/.runyard"
+        return where if where.startswith(("/", "~")) else f"~/{where.removeprefix('./')}"
 
     def shell(self) -> PersistentShell:
         """Return the shell on the machine, shared by all tunnels of this process that log in there alike."""

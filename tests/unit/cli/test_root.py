@@ -172,3 +172,33 @@ def test_json_is_one_line_for_programs(cli) -> None:
     out = cli("experiment", "list", "--json").stdout
     assert out.count("\n") == 1
     assert json.loads(out)[0]["states"] == {"SUCCEEDED": 1}
+
+
+LISTS = (
+    ("experiment list", list),
+    ("experiment status task", dict),
+    ("experiment show task", dict),
+    ("experiment pull task task", dict),
+    ("profile list", list),
+    ("profile show here", dict),
+    ("profile check here", dict),
+    ("code ls", dict),
+    ("code show", list),
+    ("doctor", dict),
+)
+NEEDING_RECORDS = ("experiment status", "experiment show", "experiment pull")
+
+
+def test_all_that_lists_something_prints_json_and_nothing_else(cli) -> None:
+    """With records and without; what is said to people goes to standard error."""
+    subprocess.run(["git", "init", "-q"], cwd=cli.cwd, check=True)
+    (cli.cwd / "env.toml").write_text("[here]\n")
+    (cli.cwd / "x.py").write_text("")
+    empty = [(words, kind) for words, kind in LISTS if not words.startswith(NEEDING_RECORDS)]
+    for words, kind in empty:
+        assert isinstance(cli.json(*words.split()), kind), words
+    assert cli.json("experiment", "list") == []
+    assert cli.json("code", "ls") == {"disk_bytes": 0, "code": []}
+    cli("run", "-q", "-n", "task", "--packager", "git", "--", "true")
+    for words, kind in LISTS:
+        assert isinstance(cli.json(*words.split()), kind), words

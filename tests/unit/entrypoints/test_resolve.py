@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import sys
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
+import click
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 import runyard as run
+from runyard.cli.entrypoints import helppage
 from runyard.cli.entrypoints.program import entry_of
 from runyard.cli.entrypoints.resolve import missing, resolve
 from runyard.cli.entrypoints.show import arguments_table, complete
@@ -322,3 +327,33 @@ def test_what_is_exported_comes_back(form, size, act, path, weights, lr):
     again = read(write(whole))
     assert again == whole
     assert write(again) == write(whole)
+
+
+def test_dates_and_numbers_are_shown_and_exported_as_they_are_typed():
+    def fit(day: datetime.date = datetime.date(2024, 1, 2), share: Decimal = Decimal("1.50"), **more: float):
+        """Nothing."""
+
+    task, ctx = done("rate=2", fn=fit)
+    assert task.rate == 2.0
+    shown = arguments_table(entry_of(fit), ctx, task)
+    assert [line.split() for line in shown.splitlines()[1:3]] == [["day", "2024-01-02"], ["share", "1.50"]]
+    whole = complete(entry_of(fit), task)
+    assert (whole.day, whole.share) == (datetime.date(2024, 1, 2), Decimal("1.50"))
+    formatter = click.HelpFormatter(width=80)
+    helppage.write(entry_of(fit), formatter)
+    assert "  day: date       [default: 2024-01-02]\n" in formatter.getvalue()
+    assert "  NAME: float     Any other argument.\n" in formatter.getvalue()
+
+
+def test_a_model_of_pydantics_names_its_own_fields():
+    class Sizes(BaseModel):
+        width: int = 1
+
+    def fit(sizes: Sizes = Sizes()):  # noqa: B008
+        """Nothing."""
+
+    fit.__annotations__["sizes"] = Sizes
+    assert done("sizes.width=3", fn=fit)[0].sizes.width == 3
+    with pytest.raises(ConfigError) as error:
+        done("sizes.widht=3", fn=fit)
+    assert str(error.value).endswith("did you mean 'width'? it has: width")

@@ -69,5 +69,7 @@ def train(
     anything: Any = None,
     unknown: NoSuchType = None,  # type: ignore[name-defined]  # noqa: F821
     untyped=None,
+    notes: dict[str, int] | None = None,
+    span: tuple[int, str] | None = None,
 ) -> None:
     """Take one of everything."""

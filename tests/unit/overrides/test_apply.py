@@ -70,6 +70,12 @@ def test_an_empty_place_is_filled_from_its_type_or_its_default_factory():
     assert changed(Partial(train), "model.name=x", sources=Defaults()).model == Config(Model, hidden=7, name="x")
 
 
+def test_what_may_be_none_is_typed_inside_all_the_same():
+    task = changed(Partial(train), "notes.a=1", "notes['b-c']=2", "env.A=x", "span=(1, a)", "span[1]=7")
+    assert (task.notes, task.env, task.span) == ({"a": 1, "b-c": 2}, {"A": "x"}, (1, "7"))
+    assert "notes.a=x: 'x' is no int" in refused(Partial(train), "notes.a=x")
+
+
 def test_defaults_stay_as_they_are():
     before = copy.deepcopy(train.__defaults__)
     changed(Partial(train), "limits.cpu=3", "tags+=a", "betas+=[1]", "model.layers[0].size=99")

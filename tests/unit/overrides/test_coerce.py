@@ -167,7 +167,8 @@ def test_it_does_not_fit(text, annotation, message):
 
 def test_a_validators_reason_is_told():
     ratio = signature(train).parameters["ratio"].annotation
-    assert refused("2", ratio) == "x=2: '2' is no float: Input should be less than or equal to 1"
+    assert refused("2", ratio) == "x=2: '2' does not fit float: Input should be less than or equal to 1"
+    assert refused("x", ratio).startswith("x=x: 'x' is no float: Input should be a valid number")
 
 
 def test_files():

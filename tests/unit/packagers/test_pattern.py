@@ -208,6 +208,8 @@ def test_hybrid_keys_are_folders(key: str) -> None:
 def test_hybrid_refuses_what_is_no_packager() -> None:
     with pytest.raises(ConfigError, match="'x' is a str, no packager"):
         HybridPackager(sub_packagers={"x": "git"})
+    with pytest.raises(ConfigError, match="sub_packagers is a set, no dict"):
+        HybridPackager(sub_packagers={...})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="on_conflict='merge' is unknown"):
         HybridPackager(on_conflict="merge")
     with pytest.raises(ConfigError, match="symlink_from_remote_dir"):

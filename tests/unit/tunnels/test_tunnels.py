@@ -57,6 +57,8 @@ def test_names_and_roots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert [t.name for t in (LocalTunnel(), SSHTunnel("h"), SSHTunnel("h", "u", port=22))] == ["local", "h", "u@h:22"]
     assert LocalTunnel().root == str(tmp_path)
     assert (SSHTunnel("h").root, SSHTunnel("h", job_dir="/j").root) == ("~/.runyard", "/j")
+    # Each job has a working directory of its own, so a relative path would mean another place in each.
+    assert [SSHTunnel("h", job_dir=path).root for path in ("runs", "./a/b", "~/c")] == ["~/runs", "~/a/b", "~/c"]
 
 
 def test_one_shell_for_equal_tunnels() -> None:

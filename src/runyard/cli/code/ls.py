@@ -14,8 +14,10 @@ from runyard.cli.code.elsewhere import profile_option, store_of
 from runyard.cli.output import age, count, emit, emit_json, say
 from runyard.cli.refs import open_store
 from runyard.engine import clean
+from runyard.home import runyard_home
 from runyard.snapshots.gc import store_bytes
 from runyard.snapshots.sizes import format_size
+from runyard.store.db import NAME
 from runyard.terminal import has_colour, table
 
 
@@ -24,11 +26,14 @@ from runyard.terminal import has_colour, table
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(profile: str | None, as_json: bool) -> None:
     """List stored code, the one used last first: how large, and which experiments ran with it."""
-    with open_store() as db:
-        if profile:
-            _elsewhere(store_of(profile, db.home), as_json)
-            return
-        found, taken = clean.stored(db), store_bytes(db.home)
+    found: list[clean.StoredCode] = []
+    taken = 0
+    if profile or (runyard_home() / NAME).exists():
+        with open_store() as db:
+            if profile:
+                _elsewhere(store_of(profile, db.home), as_json)
+                return
+            found, taken = clean.stored(db), store_bytes(db.home)
     if as_json:
         emit_json({"disk_bytes": taken, "code": [dataclasses.asdict(c) for c in found]})
         return

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from runyard.cli.entrypoints import contexts, options, registry
+from runyard.cli.entrypoints import contexts, options, registry, tracebacks
 from runyard.cli.entrypoints.flow import Declined, perform
 from runyard.cli.entrypoints.registry import Entrypoint
+from runyard.cli.helpwidth import Context
 from runyard.config.overrides import types
 
 
@@ -23,6 +24,8 @@ class EntrypointCommand(click.Command):
         entry: The entrypoint.
         defaults: Other defaults for its options.
     """
+
+    context_class = Context
 
     def __init__(self, entry: Entrypoint, defaults: Mapping[str, Any] | None = None) -> None:
         self.entry = entry
@@ -63,7 +66,7 @@ class EntrypointCommand(click.Command):
     def _run(self, overrides: Sequence[str], **given: Any) -> int:
         if given.get("verbose"):
             os.environ["RUNYARD_DEBUG"] = "1"
-        options.colour_tracebacks(given)
+        tracebacks.install(given)
         ctx = contexts.default_context(self.entry)
         options.set_options(ctx, given)
         ctx.command = _words(click.get_current_context())
@@ -96,6 +99,8 @@ class EntrypointGroup(click.Group):
         of: Only entrypoints of these modules, and what lies below them.
     """
 
+    context_class = Context
+
     def __init__(self, name: str, namespace: str = "", of: str = "", help: str = "") -> None:
         settings = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
         super().__init__(name, help=help or None, context_settings=settings)
@@ -117,7 +122,7 @@ class EntrypointGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands and groups."""
-        return [*super().list_commands(ctx), *self._found()]
+        return list(dict.fromkeys([*self._found(), *super().list_commands(ctx)]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of an entrypoint, or the group of a namespace."""
@@ -125,6 +130,10 @@ class EntrypointGroup(click.Group):
         if isinstance(found, Entrypoint):
             return EntrypointCommand(found)
         return EntrypointGroup(cmd_name, found, self.of) if found else super().get_command(ctx, cmd_name)
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return what the list of commands says: for a namespace without help, what is in it."""
+        return super().get_short_help_str(limit) or ", ".join(self._found())
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

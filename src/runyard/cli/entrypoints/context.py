@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runyard.cli.output import emit
+
 if TYPE_CHECKING:
     from runyard.executors.base import Executor
     from runyard.experiment import Experiment
@@ -94,6 +96,8 @@ class RunContext:
     def launch(self, exp: Experiment, sequential: bool = False) -> dict[str, Any]:
         """Launch an experiment as the command line says: detached, dry, direct, with logs.
 
+        Its id is printed when it is detached, for another program to take.
+
         Args:
             exp: The experiment.
             sequential: Each task waits for the one added before it.
@@ -107,7 +111,10 @@ class RunContext:
         if self.dryrun:
             exp.dryrun(sequential=sequential)
             return {}
-        return exp.run(sequential, detach=self.detach, tail_logs=bool(self.tail_logs), direct=self.direct)
+        found = exp.run(sequential, detach=self.detach, tail_logs=bool(self.tail_logs), direct=self.direct)
+        if self.detach and found:
+            emit(exp.id)
+        return found
 
     def run(
         self,
@@ -129,7 +136,7 @@ class RunContext:
         """
         from runyard.oneshot import run
 
-        return run(
+        found = run(
             task,
             executor=executor or self.executor,
             plugins=self.plugins if plugins is None else plugins,
@@ -139,6 +146,9 @@ class RunContext:
             detach=self.detach,
             tail_logs=self.tail_logs is not False,
         )
+        if self.detach and found is not None:
+            emit(found.experiment)
+        return found
 
     def cli_execute(self, fn: Any, args: Sequence[str] = (), entrypoint_type: str = "") -> Any:
         """Do what a command line does, with this context's settings.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from runyard.cli.entrypoints.context import RunContext
 from runyard.cli.entrypoints.registry import Entrypoint
 from runyard.cli.output import emit, say
 from runyard.errors import ConfigError
-from runyard.terminal import has_colour
+from runyard.terminal import look
 
 
 class Declined(Exception):
@@ -60,7 +61,7 @@ def perform(entry: Entrypoint, ctx: RunContext, words: Sequence[str], exports: M
 def _table(entry: Entrypoint, ctx: RunContext, task: Any) -> str:
     from runyard.cli.entrypoints.show import arguments_table
 
-    return arguments_table(entry, ctx, task, has_colour(sys.stderr))
+    return arguments_table(entry, ctx, task, *look(sys.stderr))
 
 
 def _ask(entry: Entrypoint, ctx: RunContext, shown: str) -> None:
@@ -89,18 +90,26 @@ def _ask(entry: Entrypoint, ctx: RunContext, shown: str) -> None:
 
 def _export(entry: Entrypoint, task: Any, exports: Mapping[str, str]) -> None:
     """Write the configuration, with every default, to files; ``-`` is the standard output."""
-    from runyard.cli.entrypoints.show import complete
+    from runyard.cli.entrypoints.show import complete, secrets_in
     from runyard.config import serialize
 
     writers = {"yaml": serialize.to_yaml, "toml": serialize.to_toml, "json": serialize.to_json}
     whole = complete(entry, task)
+    hidden = secrets_in(whole)
     for form, path in exports.items():
         text = writers[form](whole)
         if path == "-":
             emit(text.rstrip("\n"))
             continue
         try:
-            Path(path).expanduser().write_text(text, encoding="utf-8")
+            with open(Path(path).expanduser(), "w", encoding="utf-8", opener=_private if hidden else None) as file:
+                file.write(text)
         except OSError as error:
             raise ConfigError(f"--to-{form}: {path} cannot be written: {error.strerror}") from error
         say(f"wrote {path}; nothing was launched")
+        if hidden:
+            say(f"warning: {path} holds {', '.join(hidden)} in plain text: keep it to yourself")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

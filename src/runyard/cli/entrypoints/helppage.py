@@ -17,7 +17,7 @@ import click
 from runyard.cli.entrypoints import registry
 from runyard.cli.entrypoints.contexts import context_parameter
 from runyard.cli.entrypoints.registry import Entrypoint, Factory
-from runyard.cli.entrypoints.show import text_of, title
+from runyard.cli.entrypoints.show import masked, title
 from runyard.config.overrides import types
 
 _SECTION = re.compile(r"^(Args|Arguments|Parameters|Returns|Raises|Example|Examples|Note|Notes|Yields):\s*$")
@@ -31,15 +31,18 @@ def write(entry: Entrypoint, formatter: click.HelpFormatter) -> None:
     text = entry.help or summary
     if text:
         formatter.write_paragraph()
-        for paragraph in inspect.cleandoc(text).split("\n\n"):
+        for i, paragraph in enumerate(inspect.cleandoc(text).split("\n\n")):
+            if i:
+                formatter.write_paragraph()
             formatter.write_text(paragraph)
-            formatter.write_paragraph()
     _section(formatter, "Arguments", _arguments(entry, documented))
     _section(formatter, "Factories of the whole command (--factory NAME)", _rows(_recipes(entry)))
     for heading, found in _by_argument(entry):
         _section(formatter, f"Factories for {heading}", _rows(found))
     if entry.enable_executor:
-        _section(formatter, "Executors (executor=NAME)", [*_rows(_executors()), *_kinds()])
+        own = _rows(_executors())
+        kinds = [row for row in _kinds() if row[0] not in dict(own)]  # a factory of that name is taken instead
+        _section(formatter, "Executors (executor=NAME)", [*own, *kinds])
 
 
 def docs_of(fn: Any) -> tuple[str, dict[str, str]]:
@@ -85,6 +88,9 @@ def _arguments(entry: Entrypoint, documented: dict[str, str]) -> Rows:
         if name != context_parameter(entry):
             rows.append((f"{name}: {types.describe(param.annotation)}", _about(param, documented.get(name, ""))))
             rows += _fields(name, param)
+    others = types.signature(entry.fn).extra
+    if others is not None:
+        rows.append((f"NAME: {types.describe(others)}", "Any other argument."))
     return rows
 
 
@@ -93,7 +99,7 @@ def _about(param: types.Parameter, said: str) -> str:
         default = "[default: from a factory]" if _has_default_factory(param) else "[required]"
     else:
         value = param.default  # a Config's fields follow on lines of their own
-        default = f"[default: {title(value) if hasattr(value, '__fn_or_cls__') else text_of(value)}]"
+        default = f"[default: {title(value) if hasattr(value, '__fn_or_cls__') else masked(param.name, value)}]"
     return f"{said}  {default}" if said else default
 
 
@@ -109,7 +115,7 @@ def _fields(name: str, param: types.Parameter) -> Rows:
             rows = []
             for field, inner in types.signature(target).parameters.items():
                 value = _value(param.default, field, inner.default)
-                shown = "" if value is types.MISSING else f"[default: {text_of(value)}]"
+                shown = "" if value is types.MISSING else f"[default: {masked(field, value)}]"
                 rows.append((f"  {name}.{field}: {types.describe(inner.annotation)}", shown or "[required in it]"))
             return rows
     return []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,11 +10,11 @@ import click
 
 from runyard.cli.entrypoints.context import RunContext
 from runyard.cli.entrypoints.registry import Entrypoint
+from runyard.cli.entrypoints.tracebacks import THEMES
 from runyard.config.overrides.plain import meant
 from runyard.errors import ConfigError
 
 EXPORTS = ("yaml", "toml", "json")
-THEMES = {"dark": "monokai", "light": "default", "monochrome": "bw"}
 _LAUNCHING = ("name", "direct", "dryrun", "detach", "tail_logs", "skip_confirmation", "lazy")
 _ALIASES = {"yes": "skip_confirmation", "no_confirm": "skip_confirmation"}
 
@@ -50,7 +49,7 @@ def _launching() -> list[click.Option]:
         click.Option(["--name", "-n"], metavar="NAME", help="Name of the run.  [default: the command's]"),
         click.Option(["--direct/--no-direct"], default=None, help="Run in this very process, unrecorded."),
         click.Option(["--dryrun", "--dry-run"], is_flag=True, default=None, help="Show what would be submitted."),
-        click.Option(["--detach"], is_flag=True, default=None, help="Return at once; it goes on by itself."),
+        click.Option(["--detach"], is_flag=True, default=None, help="Return at once with the id; it goes on."),
         click.Option(["--tail-logs/--no-tail-logs"], default=None, help="Stream the logs."),
         click.Option(
             ["--yes", "--no-confirm", "skip_confirmation"],
@@ -78,7 +77,7 @@ def _describing() -> list[click.Option]:
 
 def _talking() -> list[click.Option]:
     return [
-        click.Option(["--verbose", "-v"], is_flag=True, default=None, help="Say more; show tracebacks."),
+        click.Option(["--verbose", "-v"], is_flag=True, default=None, help="Say more; show whole tracebacks."),
         click.Option(["--rich-exceptions/--no-rich-exceptions"], default=False, help="Colour tracebacks."),
         click.Option(["--rich-theme"], type=click.Choice(list(THEMES)), default="dark", help="Their colours."),
         click.Option(["--rich-traceback-short/--rich-traceback-full"], default=False, hidden=True),
@@ -97,18 +96,3 @@ def set_options(ctx: RunContext, given: Mapping[str, Any]) -> None:
 def exports(given: Mapping[str, Any]) -> dict[str, str]:
     """Return the forms and files to export to."""
     return {form: given[f"to_{form}"] for form in EXPORTS if given.get(f"to_{form}")}
-
-
-def colour_tracebacks(given: Mapping[str, Any]) -> None:
-    """Have rich print uncaught exceptions, when that was asked for."""
-    if not given.get("rich_exceptions"):
-        return
-    from rich.console import Console
-    from rich.traceback import install
-
-    install(
-        console=Console(file=sys.stderr),
-        theme=THEMES[given["rich_theme"]],
-        show_locals=given["rich_show_locals"],
-        max_frames=4 if given["rich_traceback_short"] else 100,
-    )

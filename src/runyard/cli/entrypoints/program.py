@@ -82,6 +82,8 @@ def create_cli(
 ) -> click.Group:
     """Return a command with every registered entrypoint as a subcommand; namespaces are groups.
 
+    ``experiment`` looks after what was launched, as ``runyard experiment`` does, unless an entrypoint has that name.
+
     Args:
         name: Name of the program; default: the script's.
         help: What its help page says.
@@ -94,6 +96,9 @@ def create_cli(
         'mytool'
     """
     del add_verbose_callback, nested_entrypoints_creation
+    from runyard.cli import experiment
     from runyard.cli.entrypoints.command import EntrypointGroup
 
-    return EntrypointGroup(name or os.path.basename(sys.argv[0]), namespace, help=help)
+    group = EntrypointGroup(name or os.path.basename(sys.argv[0]), namespace, help=help)
+    group.add_command(experiment.command)
+    return group

@@ -12,7 +12,8 @@ from runyard.errors import ConfigError
 
 BANNER = """\
 task is what would be launched: task.ARGUMENT = VALUE changes it, print(task) shows it.
-ctx has executor, plugins and options. Ctrl-D goes on, and asks before it launches."""
+ctx has executor, plugins and options. Ctrl-D goes on, and asks before it launches.
+"""
 
 
 def change(entry: Entrypoint, ctx: RunContext, task: Any) -> Any:
@@ -46,6 +47,6 @@ def _interact(names: dict[str, Any]) -> None:
     import code
 
     try:
-        code.interact(BANNER, local=names, exitmsg="")
+        code.interact(BANNER.rstrip(), local=names, exitmsg="")
     except SystemExit:  # exit() goes on, like Ctrl-D
         return

@@ -144,7 +144,10 @@ def _whole(path: str) -> Any:
             names = ", ".join(file.name for file in found) or "none"
             raise OverrideError(f"{path} has not one configuration but {names}", hint="name the file")
         path = str(named[0])
-    data = files.read(path)
+    try:
+        data = files.read(path)
+    except OverrideError as error:
+        raise OverrideError(f"--load {path}: {error.message}", hint=error.hint) from error
     if not isinstance(data, dict) or "_target_" not in data:
         raise OverrideError(f"{path} holds no whole task: it has no _target_", hint=f"arguments alone: --yaml {path}")
     try:

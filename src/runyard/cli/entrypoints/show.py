@@ -17,10 +17,20 @@ from runyard.secrets import MASK, looks_secret
 from runyard.terminal import table
 
 Row = tuple[str, str]
+_AS_TYPED = frozenset({"Decimal", "UUID", "date", "datetime", "time"})
+"""Types whose values are shown as they would be typed; named, so that their modules need not be imported."""
 
 
-def arguments_table(entry: Entrypoint, ctx: RunContext, task: Any, colour: bool = False) -> str:
-    """Return all that a launch was told, as a table: arguments with their defaults, executor, plugins."""
+def arguments_table(entry: Entrypoint, ctx: RunContext, task: Any, colour: bool = False, fit: int = 0) -> str:
+    """Return all that a launch was told, as a table: arguments with their defaults, executor, plugins.
+
+    Args:
+        entry: The command.
+        ctx: Its options, with executor and plugins.
+        task: Its task.
+        colour: Colour it.
+        fit: Columns that the terminal has; 0 for no end.
+    """
     rows: list[Row] = []
     for name, param in types.signature(entry.fn).parameters.items():
         if name != context_parameter(entry):
@@ -31,7 +41,7 @@ def arguments_table(entry: Entrypoint, ctx: RunContext, task: Any, colour: bool 
     if entry.enable_executor:
         rows.append(("executor", executor_text(ctx)))
     rows += [("plugin", repr(plugin)) for plugin in ctx.plugins]
-    return table(("argument", "value"), rows, colour)
+    return table(("argument", "value"), rows, colour, fit=fit)
 
 
 def executor_text(ctx: RunContext) -> str:
@@ -52,8 +62,6 @@ def _names(entry: Entrypoint) -> set[str]:
 def _rows(name: str, value: Any, depth: int) -> list[Row]:
     """Return the rows of one argument: a Config has one for itself, and one for each of its arguments."""
     label = "  " * depth + name
-    if looks_secret(name.rpartition(".")[2]) and isinstance(value, str):
-        return [(label, MASK)]
     if is_buildable(value):
         rows = [(label, title(value))]
         shown = {k: p.default for k, p in types.signature(value.__fn_or_cls__).parameters.items()}
@@ -66,7 +74,22 @@ def _rows(name: str, value: Any, depth: int) -> list[Row]:
         for i, item in enumerate(value):
             rows += _rows(f"[{i}]", item, depth + 1)
         return rows
-    return [(label, text_of(value))]
+    return [(label, masked(name, value))]
+
+
+def masked(name: str, value: Any) -> str:
+    """Return an argument's value as a person reads it; a text is blotted out where the name looks like a secret's.
+
+    Example:
+        >>> masked("model.api_token", "abc"), masked("api_token", None), masked("max_tokens", "3")
+        ('***', 'None', "'3'")
+    """
+    return MASK if is_secret(name, value) else text_of(value)
+
+
+def is_secret(name: str, value: Any) -> bool:
+    """Tell whether an argument's value is nobody's to see."""
+    return isinstance(value, str) and bool(value) and looks_secret(name.rpartition(".")[2])
 
 
 def title(config: Any) -> str:
@@ -92,7 +115,7 @@ def text_of(value: Any) -> str:
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
     if isinstance(value, enum.Enum):
         return value.name
-    if isinstance(value, Path):
+    if isinstance(value, Path) or type(value).__name__ in _AS_TYPED:
         return str(value)
     if callable(value) and isinstance(getattr(value, "__name__", None), str):
         return str(value.__name__)
@@ -100,16 +123,29 @@ def text_of(value: Any) -> str:
 
 
 def complete(entry: Entrypoint, task: Any) -> Any:
-    """Return a copy of a task with every default written out, so that its export stays what it is."""
+    """Return a copy of a task with every default written out, so that its export stays what it is.
+
+    A default that looks like a secret is left to the code: nobody asked for it in a file.
+    """
     from runyard.config.core import nested
 
     task = copy.deepcopy(task)
     for node in nested(task):
         for name, param in types.signature(node.__fn_or_cls__).parameters.items():
             skipped = node is task and name == context_parameter(entry)
-            if not skipped and name not in node.__arguments__ and _is_plain(param.default):
+            if skipped or name in node.__arguments__ or is_secret(name, param.default):
+                continue
+            if _is_plain(param.default):
                 setattr(node, name, _as_config(param.default))
     return task
+
+
+def secrets_in(task: Any) -> list[str]:
+    """Return the names of arguments whose values look like secrets, of a task and all Configs in it."""
+    from runyard.config.core import nested
+
+    pairs = (pair for node in nested(task) for pair in node.__arguments__.items())
+    return list(dict.fromkeys(name for name, value in pairs if is_secret(name, value)))
 
 
 def _is_plain(value: Any) -> bool:
@@ -120,7 +156,11 @@ def _is_plain(value: Any) -> bool:
         return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return all(_is_plain(getattr(value, field.name)) for field in dataclasses.fields(value))
-    return value is None or isinstance(value, (bool, int, float, str, bytes, Path, enum.Enum))
+    if value is None or isinstance(value, (bool, int, float, str, bytes, Path, enum.Enum)):
+        return True
+    from runyard.config.values import constructor
+
+    return constructor(value) is not None  # a date, a Decimal …
 
 
 def _as_config(value: Any) -> Any:

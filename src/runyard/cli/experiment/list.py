@@ -18,7 +18,7 @@ from runyard.states import JobState
 from runyard.store import layout, records
 from runyard.store.db import NAME, Database
 from runyard.store.records import ExperimentRow
-from runyard.terminal import has_colour, table
+from runyard.terminal import look, table
 
 SHOWN = 20
 
@@ -64,11 +64,12 @@ def _choose(db: Database, title: str | None, limit: int | None, live: bool) -> t
 
 def _table(found: Sequence[ExperimentRow], states: Mapping[str, Mapping[JobState, int]]) -> str:
     now = time.time()
+    colour, fit = look(sys.stdout)
     rows = [
         (row.id, count(sum(states[row.id].values()), "task"), age(now - row.created), counts_text(states[row.id]))
         for row in found
     ]
-    return table(("EXPERIMENT", "TASKS", "LAUNCHED", "STATES"), rows, has_colour(sys.stdout))
+    return table(("EXPERIMENT", "TASKS", "LAUNCHED", "STATES"), rows, colour, fit=fit)
 
 
 def _json(row: ExperimentRow, states: Mapping[JobState, int]) -> dict[str, Any]:

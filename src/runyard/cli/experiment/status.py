@@ -11,7 +11,7 @@ from runyard.cli.output import emit, emit_json
 from runyard.cli.refs import find, open_store, ref_argument, revive
 from runyard.engine import report
 from runyard.store import records
-from runyard.terminal import has_colour
+from runyard.terminal import look
 
 
 @click.command("status", short_help=SUMMARIES["status"])
@@ -30,4 +30,4 @@ def command(ref: str, as_json: bool) -> None:
             about = {"id": row.id, "title": row.title, "created": row.created, "live": row.live}
             emit_json({**about, "tasks": report.status_dict(db, row.id)})
         else:
-            emit(report.status_table(db, row.id, has_colour(sys.stdout)))
+            emit(report.status_table(db, row.id, *look(sys.stdout)))

@@ -6,6 +6,7 @@ ordinary object (an executor) Configs are built.
 
 from __future__ import annotations
 
+import collections.abc
 import copy
 import dataclasses
 import enum
@@ -27,6 +28,7 @@ from runyard.errors import OverrideError
 
 _CLOSED = (int, float, str, bytes, type, enum.Enum, FunctionType, BuiltinFunctionType, MethodType, ModuleType)
 """Objects whose attributes are nobody's to set."""
+_MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
 def apply(root: Any, overrides: Iterable[Override], sources: Sources | None = None, prefix: str = "") -> None:
@@ -118,7 +120,7 @@ class _Change:
         for option in types.members(annotation):
             kind, target = types.configured(option)
             origin = typing.get_origin(bare(option)) or bare(option)
-            if origin is dict:
+            if origin in _MAPPINGS:
                 return {}
             if target is not MISSING and (kind or is_class(target)):
                 from runyard.config.core import Config, Partial
@@ -184,6 +186,12 @@ def _element(annotation: Any) -> Any:
     return MISSING
 
 
+def _args(annotation: Any, *kinds: type) -> tuple[Any, ...]:
+    """Return what stands in brackets after the first of some types, which may be one of a union."""
+    found = (bare(option) for option in types.members(annotation))
+    return next((typing.get_args(option) for option in found if typing.get_origin(option) in kinds), ())
+
+
 def _target(owner: Any) -> Any:
     return owner.__fn_or_cls__ if is_buildable(owner) else type(owner)
 
@@ -199,11 +207,11 @@ def _annotation(owner: Any, annotation: Any, key: Key) -> Any:
             raise Mismatch(f"a {type(owner).__name__} has no {key!r}", f"write [0] to [{len(owner) - 1}]")
         if not -len(owner) <= key < len(owner):
             raise Mismatch(f"there is no item {key}: it has {len(owner)}", "NAME+=[VALUE] adds one")
-        args = typing.get_args(bare(annotation))
+        args = _args(annotation, type(owner))
         several = len(args) == len(owner) and Ellipsis not in args
         return args[key] if isinstance(owner, tuple) and several else _element(annotation)
     if isinstance(owner, dict):
-        args = typing.get_args(bare(annotation))
+        args = _args(annotation, *_MAPPINGS)
         return args[1] if len(args) == 2 else MISSING
     if isinstance(key, int):
         raise Mismatch(f"a {describe(_target(owner))} has no items", "write NAME.FIELD")

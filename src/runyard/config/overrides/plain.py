@@ -186,13 +186,17 @@ def _checked(annotation: Any, candidates: list[Any], node: Node) -> Any:
     what = describe(annotation)
     if adapter is None:
         raise Mismatch(f"{shown(node)}: values of type {what} cannot be given as text", "set it from Python")
-    reason = ""
+    reason = kind = ""
     for value in candidates:
         try:
             return adapter.validate_python(value)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"]
+            problem = error.errors()[0]
+            reason, kind = problem["msg"], problem["type"]
         except Exception as error:  # noqa: BLE001 - a validator of the user's
             reason = f"{type(error).__name__}: {error}"
     simple = bare(annotation) is annotation and annotation in (int, float, bool)
-    raise Mismatch(f"{shown(node)} is no {what}" if simple else f"{shown(node)} is no {what}: {reason}")
+    if simple:
+        raise Mismatch(f"{shown(node)} is no {what}")
+    constrained = bare(annotation) is not annotation and not kind.endswith(("_parsing", "_type"))
+    raise Mismatch(f"{shown(node)} {'does not fit' if constrained else 'is no'} {what}: {reason}")

@@ -101,7 +101,11 @@ def hints(target: Any) -> dict[str, Any]:
 
 def _of_init(kind: type) -> dict[str, Any]:
     init = inspect.getattr_static(kind, "__init__")
-    return _annotations(init) if inspect.isfunction(init) else {}
+    if not inspect.isfunction(init):
+        return {}
+    keywords = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    taken = {param.name for param in inspect.signature(init).parameters.values() if param.kind in keywords}
+    return {name: value for name, value in _annotations(init).items() if name in taken}
 
 
 def _annotations(target: Any) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""The base of all executors."""
+
+from runyard.executors.base import Executor, ExecutorMacros
+
+__all__ = ["Executor", "ExecutorMacros"]

@@ -1,0 +1,5 @@
+"""Tasks in containers."""
+
+from runyard.executors.docker import DockerExecutor
+
+__all__ = ["DockerExecutor"]

@@ -1,0 +1,5 @@
+"""The base of all packagers."""
+
+from runyard.packagers.base import Packager
+
+__all__ = ["Packager"]
