@@ -150,13 +150,13 @@ def test_files_belong_to_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_out_of_memory(engine: Engine) -> None:
     hungry = run.Script(inline="x = bytearray(300 << 20)", entrypoint="python")
     result = result_of(hungry, additional_kwargs={"mem_limit": "64m", "memswap_limit": "64m"})
-    assert (result.status, result.reason) == (run.JobState.FAILED, "out of memory")
+    assert (result.status, result.reason) == (run.JobState.FAILED, "out of memory (OOM)")
     with Database(Path(os.environ["RUNYARD_HOME"])) as db:
         row = records.jobs(db, records.experiments(db)[0].id)[0]
     handle = Handle(*(row.handle or ()))
     # Also for those who look when the container is gone.
     seen = docker_backend.DockerBackend(os.environ["RUNYARD_HOME"]).observe([handle])[handle]
-    assert seen.reason == "out of memory"
+    assert seen.reason == "out of memory (OOM)"
     assert ours(engine) == []
 
 
