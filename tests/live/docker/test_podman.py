@@ -1,0 +1,65 @@
+"""The conformance suite against Podman's Docker-compatible socket."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import podman_engine
+from docker_engine import IMAGE
+from podman_engine import Podman
+from runyard.executors.docker import DockerExecutor
+from runyard.packagers import Packager
+from runyard.testing import conformance
+
+
+@pytest.fixture(scope="module")
+def _podman() -> Iterator[Podman]:
+    if why := podman_engine.missing():
+        pytest.skip(why)
+    with podman_engine.running() as engine:
+        engine.add_image()
+        yield engine
+
+
+@pytest.fixture
+def podman(_podman: Podman, monkeypatch: pytest.MonkeyPatch) -> Iterator[Podman]:
+    """A service with an image, that clients find; it is whole again, and empty, after the test."""
+    for name, value in _podman.env.items():
+        monkeypatch.setenv(name, value)
+    yield _podman
+    _podman.reset()
+
+
+@pytest.fixture
+def outage(podman: Podman) -> Callable[[], Any]:
+    @contextmanager
+    def down() -> Iterator[None]:
+        podman.stop()
+        try:
+            yield
+        finally:
+            podman.start()
+
+    return down
+
+
+@pytest.fixture
+def harness(request: pytest.FixtureRequest, tmp_path: Path, podman: Podman, outage: Any) -> conformance.Harness:
+    network = None if "group" in request.node.callspec.params["scenario"] else "none"
+    make = functools.partial(
+        DockerExecutor,
+        container_image=IMAGE,
+        packager=Packager(),
+        network=network,
+        volumes=[f"{tmp_path}/shared:{tmp_path}/shared"],
+    )
+    return conformance.Harness(make, tmp_path, seconds=60, outage=outage)
+
+
+test_podman = conformance.suite()
