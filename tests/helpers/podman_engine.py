@@ -1,12 +1,11 @@
 """A private Podman service on this machine: its socket speaks the API of a Docker engine.
 
-It is started as ``docker_engine`` starts ``dockerd``: in one folder, and in namespaces of its own. Podman keeps locks,
-names of networks and namespaces in places of the machine, which are replaced by files in the folder and mounts.
+It is started as ``docker_engine`` starts ``dockerd``: in one folder, and in namespaces of its own. Podman keeps images,
+networks, locks and what runs in places of the machine; in the namespace of mounts, others are in their place.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -24,23 +23,17 @@ CONFIGURATION = """
 log_driver = "k8s-file"
 [network]
 network_backend = "netavark"
-network_config_dir = "{folder}/networks"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-lock_type = "file"
 runtime = "runc"
-tmp_dir = "{folder}/tmp"
-static_dir = "{folder}/static"
-volume_path = "{folder}/volumes"
 """
-STORAGE = """
-[storage]
-driver = "overlay"
-graphroot = "{folder}/data"
-runroot = "{folder}/exec"
+HIDE = """
+mkdir -p /var/lib/containers /etc/containers/networks && mkdir "$0/data" &&
+mount --bind "$0/data" /var/lib/containers && mount -t tmpfs tmpfs /etc/containers/networks &&
+mount -t tmpfs tmpfs /dev/shm && mount -t tmpfs tmpfs /run && mkdir /run/netns /run/containerd && exec "$@"
 """
-HIDE = 'mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns && mount --make-rshared /run/netns && exec "$@"'
+"""Puts something of our own where Podman keeps images, networks, locks and what runs."""
 
 
 def missing() -> str:
@@ -66,14 +59,11 @@ class Podman(Engine):
         """Start everything, and wait until it answers."""
         f = self.folder
         (f / "log").mkdir()
-        (f / "containers.conf").write_text(CONFIGURATION.format(folder=f))
-        (f / "storage.conf").write_text(STORAGE.format(folder=f))
-        (f / "policy.json").write_text(json.dumps({"default": [{"type": "insecureAcceptAnything"}]}))
-        Path("/run/containerd").mkdir(exist_ok=True)
+        (f / "containers.conf").write_text(CONFIGURATION)
         self._first = subprocess.Popen(
             [
                 *(_tool("unshare"), "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                *("sh", "-c", HIDE, "first", sys.executable, "-ISc", FIRST, str(f)),
+                *("sh", "-c", HIDE, str(f), sys.executable, "-ISc", FIRST, str(f)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -83,7 +73,6 @@ class Podman(Engine):
                 "PATH": PATH,
                 "HOME": str(f),
                 "CONTAINERS_CONF": f"{f}/containers.conf",
-                "CONTAINERS_STORAGE_CONF": f"{f}/storage.conf",
             },
         )
         self.start()
@@ -103,13 +92,13 @@ class Podman(Engine):
         """Kill the service as a crash would."""
         self._tell("SIGKILL", "podman")
 
-    def pause(self) -> None:
+    def pause(self, name: str = "podman") -> None:
         """Stop the service as it is."""
-        self._tell("SIGSTOP", "podman")
+        self._tell("SIGSTOP", name)
 
-    def resume(self) -> None:
+    def resume(self, name: str = "podman") -> None:
         """Let the service go on."""
-        self._tell("SIGCONT", "podman")
+        self._tell("SIGCONT", name)
 
     def log(self, name: str = "podman") -> str:
         """Return what the service has said."""
