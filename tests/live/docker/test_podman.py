@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import podman_engine
+import runyard as run
 from docker_engine import IMAGE
 from podman_engine import Podman
 from runyard.executors.docker import DockerExecutor
@@ -63,3 +64,25 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path, podman: Podman, outa
 
 
 test_podman = conformance.suite()
+
+
+def test_members_of_a_group_know_each_other_by_name(podman: Podman, tmp_path: Path) -> None:
+    (tmp_path / "h").mkdir()
+    make = functools.partial(DockerExecutor, container_image=IMAGE, packager=Packager())
+    h = conformance.Harness(make, tmp_path / "h")
+    exp = h.experiment()
+    other = run.ExecutorMacros.group_host(1)
+    exp.add([run.Script(inline=f"getent hosts {other}"), run.Script(inline="sleep 2")], name="pair")
+    result = exp.run()["pair"]
+    assert result.ok, result.reason
+
+
+def test_out_of_memory(podman: Podman, tmp_path: Path) -> None:
+    memory = {"mem_limit": "64m", "memswap_limit": "64m"}
+    make = functools.partial(
+        DockerExecutor, container_image=IMAGE, packager=Packager(), network="none", additional_kwargs=memory
+    )
+    exp = conformance.Harness(make, tmp_path).experiment()
+    exp.add(run.Script(inline="x = bytearray(300 << 20)", entrypoint="python"), name="hungry")
+    result = exp.run(raise_on_failure=False)["hungry"]
+    assert (result.status, result.reason) == (run.JobState.FAILED, "out of memory (OOM)")

@@ -263,7 +263,7 @@ class Engine:
             try:
                 return str(client.containers.create(image, **values).id), "created"
             except docker.errors.APIError as e:
-                if e.status_code != 409:
+                if not _taken(e):
                     raise
                 data = client.api.inspect_container(values["name"])
                 return str(data["Id"]), str(data["State"]["Status"])
@@ -283,7 +283,7 @@ class Engine:
             try:
                 client.api.create_network(name, driver="bridge", check_duplicate=True, labels=dict(labels))
             except sdk().errors.APIError as e:
-                if e.status_code != 409:
+                if not _taken(e):
                     raise
 
     @contextmanager
@@ -337,6 +337,11 @@ def known_arguments() -> frozenset[str]:
 
 def _ended(data: Mapping[str, Any]) -> bool:
     return (data.get("State") or {}).get("Status") in ("exited", "stopped", "dead")
+
+
+def _taken(error: Any) -> bool:
+    """Say whether there is one of that name already, which Podman 4 answers with 500 instead of 409."""
+    return error.status_code == 409 or "already in use" in _said(error) or "already exists" in _said(error)
 
 
 def _said(error: Any) -> str:
