@@ -1,8 +1,12 @@
-"""The conformance suite against Podman's Docker-compatible socket."""
+"""What tells most of the conformance suite, against Podman's Docker-compatible socket.
+
+``RUNYARD_PODMAN=all`` runs all of it, which takes minutes.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +67,18 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path, podman: Podman, outa
     return conformance.Harness(make, tmp_path, seconds=60, outage=outage)
 
 
-test_podman = conformance.suite()
+TELLING = """
+succeeds fails_with_its_exit_code killed_by_a_signal retries_until_it_succeeds time_limit_ends_it cancel_a_running_task
+group_succeeds group_fails_when_any_member_fails submitted_twice_runs_once late_submission_is_adopted
+submitted_by_hand outage_changes_nothing function_of_a_module secrets_never_show detach_and_reattach
+launcher_killed_after_the_record controller_killed_after_it_submitted
+"""
+ALL = os.environ.get("RUNYARD_PODMAN") == "all"
+
+
+@pytest.mark.parametrize("scenario", conformance.SCENARIOS if ALL else TELLING.split())
+def test_podman(scenario: str, harness: conformance.Harness) -> None:
+    conformance.check(scenario, harness)
 
 
 def test_members_of_a_group_know_each_other_by_name(podman: Podman, tmp_path: Path) -> None:
@@ -85,4 +100,6 @@ def test_out_of_memory(podman: Podman, tmp_path: Path) -> None:
     exp = conformance.Harness(make, tmp_path).experiment()
     exp.add(run.Script(inline="x = bytearray(300 << 20)", entrypoint="python"), name="hungry")
     result = exp.run(raise_on_failure=False)["hungry"]
-    assert (result.status, result.reason) == (run.JobState.FAILED, "out of memory (OOM)")
+    assert (result.status, result.exit_code) == (run.JobState.FAILED, 137)
+    # Podman 4.3 does not always notice why the kernel killed it.
+    assert result.reason in ("out of memory (OOM)", "signal SIGKILL")
