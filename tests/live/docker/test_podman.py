@@ -68,10 +68,10 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path, podman: Podman, outa
 
 
 TELLING = """
-succeeds fails_with_its_exit_code killed_by_a_signal retries_until_it_succeeds time_limit_ends_it cancel_a_running_task
+succeeds killed_by_a_signal retries_until_it_succeeds time_limit_ends_it cancel_a_running_task
 group_succeeds group_fails_when_any_member_fails submitted_twice_runs_once late_submission_is_adopted
 submitted_by_hand outage_changes_nothing function_of_a_module secrets_never_show detach_and_reattach
-launcher_killed_after_the_record controller_killed_after_it_submitted
+controller_killed_after_it_submitted
 """
 ALL = os.environ.get("RUNYARD_PODMAN") == "all"
 
