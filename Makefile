@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c co
 PACKAGE := $(STAMPS)/venv pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-torch lint format docs bench bench-slurm constraints clean
+.PHONY: help venv demo test test-torch lint format docs bench bench-slurm bench-docker constraints clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## */\1	/p' $(MAKEFILE_LIST) | while IFS='	' read -r name text; do \
@@ -47,6 +47,9 @@ bench: $(STAMPS)/demo benchmarks/.venv-peers/.installed  ## measure start-up and
 
 bench-slurm: $(STAMPS)/test benchmarks/.venv-peers/.installed  ## measure Slurm over ssh against raw ssh and peers (as root)
 	$(BIN)/python benchmarks/slurm.py $(ARGS)
+
+bench-docker: $(STAMPS)/test  ## measure containers against a shell loop of docker run (as root)
+	$(BIN)/python benchmarks/docker_echo.py $(ARGS)
 
 constraints: venv $(STAMPS)/torch  ## pin what is installed now (after a pip install --upgrade of your choice)
 	{ sed '/^[^#]/,$$d' constraints.txt; $(BIN)/python -m pip freeze --all --exclude-editable | \

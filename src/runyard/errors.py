@@ -140,7 +140,7 @@ class TaskFailed(RunyardError):
 
     Args:
         job: Name of the first task that failed.
-        reason: Why, in words (``exit code 3``, ``signal SIGKILL``, ``out of memory`` …).
+        reason: Why, in words (``exit code 3``, ``signal SIGKILL``, ``out of memory (OOM)`` …).
         log_tail: Its last log lines.
         exit_code: What an attached command should end with: the task's own exit code when
             one job ran, else 1.

@@ -57,7 +57,7 @@ class Observation:
     Args:
         state: The state, or ``None`` when the scheduler answered and did not show the job.
         exit_code: Exit code of the job, where known.
-        reason: Why it ended, in words: ``exit code 3``, ``signal SIGKILL``, ``out of memory``,
+        reason: Why it ended, in words: ``exit code 3``, ``signal SIGKILL``, ``out of memory (OOM)``,
             ``time limit``, ``node failure``, ``preempted`` …
         native: The scheduler's own word for the state, shown as it is.
         restarts: How often the scheduler itself restarted (requeued) the job.

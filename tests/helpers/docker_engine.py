@@ -179,14 +179,6 @@ class Engine:
         """Kill the engine as a crash would."""
         self._tell("SIGKILL", "dockerd")
 
-    def pause(self) -> None:
-        """Stop the engine as it is: clients can connect, and wait for an answer that does not come."""
-        self._tell("SIGSTOP", "dockerd")
-
-    def resume(self) -> None:
-        """Let the engine go on."""
-        self._tell("SIGCONT", "dockerd")
-
     def down(self) -> None:
         """End everything that was started."""
         if self._first is not None:
@@ -218,6 +210,32 @@ class Engine:
             yield client
         finally:
             client.close()
+
+    def start_registry(self, port: int, auth: str = "") -> str:
+        """Start a registry beside the engine, which keeps its images; return the first part of their names.
+
+        Args:
+            port: Where it listens, on the loopback device that only the engine sees.
+            auth: A line in the form of htpasswd: only this user is let in.
+        """
+        f, name = self.folder, f"registry-{port}"
+        (f / "htpasswd").write_text(auth + "\n")
+        (f / f"{name}.yml").write_text(
+            f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {f}/registry}}}}\n"
+            f"http: {{addr: '127.0.0.1:{port}'}}\n"
+            + (f"auth: {{htpasswd: {{realm: here, path: {f}/htpasswd}}}}\n" if auth else "")
+        )
+        self._tell("start", name, "docker-registry", "serve", f"{f}/{name}.yml")
+        until(lambda: "listening on" in self.log(name), "the registry listens")
+        return f"127.0.0.1:{port}"
+
+    def pause(self, name: str = "dockerd") -> None:
+        """Stop the engine, or a registry, as it is: clients can connect, and wait for an answer that does not come."""
+        self._tell("SIGSTOP", name)
+
+    def resume(self, name: str = "dockerd") -> None:
+        """Let it go on."""
+        self._tell("SIGCONT", name)
 
     def reset(self) -> None:
         """Bring back what a test took down, and remove all containers and networks."""

@@ -9,6 +9,9 @@ from pathlib import Path
 from runyard.backends.wrapper import ATTEMPTS, NO_FOLDER
 from runyard.states import JobState, Observation
 
+OUT_OF_MEMORY = "out of memory (OOM)"
+"""The reason, with every backend, when the kernel ended a job for lack of memory."""
+
 
 @dataclass(frozen=True)
 class Started:
@@ -100,7 +103,7 @@ def ended(
     if code == NO_FOLDER:
         reason = "the attempt's folder could not be made (disk full? no permission?)"
     elif code == 128 + signal.SIGKILL and oom:
-        reason = "out of memory"
+        reason = OUT_OF_MEMORY
     else:
         reason = reason_for(code)
     return Observation(JobState.FAILED, exit_code=code, reason=reason, ended=at, started=started, where=where)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -122,6 +123,9 @@ class DockerExecutor(Executor):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, str) or not value):
                 raise ConfigError(f"{where}.{name}={value!r}", hint="give a text, or None for the engine's default")
+        size = self.shm_size
+        if size is not None and not re.fullmatch(r"\d+(\.\d+)?\s*([bkmgtp]b?)?", str(size).strip().lower()):
+            raise ConfigError(f"{where}.shm_size={size!r} is no size", hint='write "8g", "512m", or bytes')
         if not isinstance(self.privileged, bool):
             raise ConfigError(f"{where}.privileged={self.privileged!r}", hint="True or False")
         self._check_containers(where)

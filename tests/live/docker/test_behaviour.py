@@ -150,13 +150,13 @@ def test_files_belong_to_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_out_of_memory(engine: Engine) -> None:
     hungry = run.Script(inline="x = bytearray(300 << 20)", entrypoint="python")
     result = result_of(hungry, additional_kwargs={"mem_limit": "64m", "memswap_limit": "64m"})
-    assert (result.status, result.reason) == (run.JobState.FAILED, "out of memory")
+    assert (result.status, result.reason) == (run.JobState.FAILED, "out of memory (OOM)")
     with Database(Path(os.environ["RUNYARD_HOME"])) as db:
         row = records.jobs(db, records.experiments(db)[0].id)[0]
     handle = Handle(*(row.handle or ()))
     # Also for those who look when the container is gone.
     seen = docker_backend.DockerBackend(os.environ["RUNYARD_HOME"]).observe([handle])[handle]
-    assert seen.reason == "out of memory"
+    assert seen.reason == "out of memory (OOM)"
     assert ours(engine) == []
 
 
@@ -248,6 +248,7 @@ def test_rm_removes_what_is_left(engine: Engine) -> None:
         ({"runtime": "nvidia"}, ["nvidia", "runc"]),
         ({"network": "nowhere"}, ["nowhere", "docker network create"]),
         ({"additional_kwargs": {"mem_limits": "1g"}}, ["mem_limits", "mem_limit"]),
+        ({"container_image": "Not:A:Name"}, ["Not:A:Name", "lowercase", "[registry/]name[:tag]"]),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )
@@ -265,7 +266,12 @@ def test_what_can_never_run_is_refused_at_once(fields: dict[str, Any], words: li
     ("fields", "words"),
     [
         ({"user": "nobody-like-this"}, ["nobody-like-this", "correct user"]),
-        ({"additional_kwargs": {"ports": {"80/tcp": "x"}}}, ["refused"]),
+        ({"additional_kwargs": {"ports": {"80/tcp": "x"}}}, ["refused", "opens port 80 as 8080"]),
+        ({"additional_kwargs": {"mem_limit": "lots"}}, ["lots", "units", "correct additional_kwargs"]),
+        ({"additional_kwargs": {"devices": ["/dev/none-such"]}}, ["/dev/none-such", "additional_kwargs['devices']"]),
+        ({"ulimits": ["nofiles:1"]}, ["RLIMIT_NOFILES", "correct ulimits"]),
+        ({"volumes": ["/etc/passwd:/usr"]}, ["/etc/passwd", "a folder goes onto a folder"]),
+        ({"volumes": ["/etc:/data:rx"]}, ["invalid mode: rx", "source:target[:ro]"]),
         ({"additional_kwargs": {"entrypoint": ["/no/such/program"]}}, ["/no/such/program"]),
     ],
     ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
@@ -275,6 +281,26 @@ def test_what_the_engine_refuses(fields: dict[str, Any], words: list[str], engin
     assert result.status is run.JobState.FAILED
     assert all(word in result.reason for word in words), result.reason
     assert ours(engine) == []
+
+
+def test_a_port_in_use(engine: Engine) -> None:
+    ports = {"additional_kwargs": {"ports": {"80/tcp": 7777}}}
+    exp = detached("exec sleep 300", **ports)
+    result = result_of(run.Script(inline="true"), **ports)
+    assert result.status is run.JobState.FAILED
+    assert "7777 failed: port is already allocated" in result.reason
+    assert "choose another port in additional_kwargs['ports']" in result.reason
+    exp.cancel()
+    exp.wait(raise_on_failure=False)
+
+
+def test_no_podman(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/podman/podman.sock")
+    exp = run.Experiment("bad", executor(), clean_mode=True)
+    exp.add(run.Script(inline="true"), name="task")
+    with pytest.raises(Unavailable, match=r"answers at unix://.*podman\.sock") as error:
+        exp.run()
+    assert "systemctl start podman.socket" in error.value.hint
 
 
 def test_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

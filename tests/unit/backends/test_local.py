@@ -61,7 +61,7 @@ def test_out_of_memory_is_a_reason(small_memory: str) -> None:
     executor = run.LocalExecutor(setup_lines=small_memory)
     result = run.run(run.Script(inline=text, entrypoint="python"), executor, name="greedy", raise_on_failure=False)
     assert result is not None
-    assert (result.status, result.exit_code, result.reason) == (JobState.FAILED, 137, "out of memory")
+    assert (result.status, result.exit_code, result.reason) == (JobState.FAILED, 137, "out of memory (OOM)")
 
 
 def test_a_kill_alone_is_not_for_lack_of_memory() -> None:

@@ -90,7 +90,7 @@ def test_reasons(code: int, reason: str) -> None:
 
 
 def test_only_a_kill_can_be_for_lack_of_memory() -> None:
-    assert results.ended(137, oom=True).reason == "out of memory"
+    assert results.ended(137, oom=True).reason == "out of memory (OOM)"
     assert results.ended(1, oom=True).reason == "exit code 1"
     assert results.ended(0, oom=True).reason == ""
 

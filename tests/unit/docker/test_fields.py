@@ -42,6 +42,8 @@ from runyard.executors.docker import DockerExecutor, ulimit, volumes
         ({"additional_kwargs": {"auto_remove": True}}, "auto_remove"),
         ({"additional_kwargs": {"shm_size": "1g"}, "shm_size": "2g"}, "given twice"),
         ({"time": "soon"}, "time"),
+        ({"shm_size": "huge"}, "shm_size"),
+        ({"shm_size": "8 gigs"}, "shm_size"),
     ],
 )
 def test_refused(fields: dict[str, Any], words: str) -> None:
@@ -91,6 +93,9 @@ def test_the_engine_is_the_one_that_docker_would_use(tmp_path: Path) -> None:
     assert address.chosen(env) == "unix:///run/user/1/docker.sock"
     assert address.chosen({**env, "DOCKER_CONTEXT": "default"}) == address.DEFAULT
     assert address.chosen({**env, "DOCKER_HOST": "unix:///x"}) == "unix:///x"
+    with pytest.raises(ConfigError, match="is a path") as error:
+        address.chosen({**env, "DOCKER_HOST": "/run/docker.sock"})
+    assert error.value.hint == "write DOCKER_HOST=unix:///run/docker.sock"
     with pytest.raises(ConfigError, match="context 'gone' is not defined"):
         address.chosen({**env, "DOCKER_CONTEXT": "gone"})
 

@@ -21,7 +21,7 @@ def chosen(env: Mapping[str, str] | None = None) -> str:
         env: The environment; default: this process's.
 
     Raises:
-        ConfigError: when the context that is asked for does not exist.
+        ConfigError: when the context that is asked for does not exist, or an address is none.
 
     Example:
         >>> chosen({"DOCKER_HOST": "unix:///run/user/1000/docker.sock"})
@@ -31,6 +31,8 @@ def chosen(env: Mapping[str, str] | None = None) -> str:
     """
     env = os.environ if env is None else env
     if host := env.get("DOCKER_HOST"):
+        if host.startswith("/"):
+            raise ConfigError(f"DOCKER_HOST={host} is a path", hint=f"write DOCKER_HOST=unix://{host}")
         return host
     folder = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME", "/"), ".docker"))
     name = env.get("DOCKER_CONTEXT") or _current(folder / "config.json")

@@ -114,7 +114,7 @@ class DockerBackend:
             for create in creates:
                 _check(create, info)
             for network in dict.fromkeys(str(c["network"]) for c in creates if "network" in c):
-                if not network.startswith("container:") and not engine.has_network(network):
+                if plan.is_network(network) and not engine.has_network(network):
                     raise ConfigError(
                         f"the Docker engine has no network {network!r}", hint=f"docker network create {network}"
                     )

@@ -18,7 +18,11 @@ _SECONDS = 60
 """How long one answer may take."""
 
 _HINTS = (
-    ("could not select device driver", "GPUs need the NVIDIA Container Toolkit: see its installation guide"),
+    (
+        "could not select device driver",
+        "the engine has no GPUs to give: they need a driver and the NVIDIA Container Toolkit; a task without GPUs "
+        "leaves num_gpus out",
+    ),
     ("unknown or invalid runtime", "see the runtimes in `docker info`, and correct runtime"),
     ("unknown runtime", "see the runtimes in `docker info`, and correct runtime"),
     ("port is already allocated", "choose another port in additional_kwargs['ports'], or end what uses this one"),
@@ -27,12 +31,58 @@ _HINTS = (
     ("invalid mount config", "correct volumes"),
     ("invalid volume spec", "correct volumes: source:target[:ro]"),
     ("invalid mode", "correct volumes: source:target[:ro]"),
+    ("mount a directory onto a file", "correct volumes: a folder goes onto a folder, a file onto a file"),
+    ("rlimit", "correct ulimits; the names are those in `man getrlimit`, in small letters and without RLIMIT_"),
+    ("invalid port", "correct additional_kwargs['ports']: {\"80/tcp\": 8080} opens port 80 as 8080 of this machine"),
+    ("gathering device information", "correct additional_kwargs['devices']"),
     ("network", "see `docker network ls`, and correct network"),
     ("executable file not found", "the image needs a shell: sh, mkdir and mv"),
     ("unable to find user", "correct user; numbers (1000:1000) need no entry in the image"),
     ("no such image", "pull or build it first"),
     ("no space left", "free disk space: docker system prune"),
 )
+
+
+_PULL_HINTS = (
+    (
+        ("manifest unknown", "not found", "name unknown"),
+        "correct container_image, or build it: docker build -t {image} .",
+    ),
+    (
+        ("unauthorized", "denied", "no basic auth", "authentication required"),
+        "log in to its registry (docker login{host}), or correct container_image",
+    ),
+    (
+        ("connection refused", "no such host", "unreachable", "timeout", "lookup ", "server gave http response"),
+        "its registry{of} cannot be reached from the engine: correct container_image, or bring the image as a file "
+        "(docker load)",
+    ),
+)
+_NOISE = (
+    "failed to create shim task: ",
+    "OCI runtime create failed: ",
+    "runc create failed: ",
+    "unable to start container process: ",
+    "error during container init: ",
+)
+"""Words of an engine's layers before what was wrong."""
+
+
+def hint_for_pull(image: str, said: str) -> str:
+    """Return what to do when an image could not be pulled.
+
+    Example:
+        >>> hint_for_pull("here:5000/box:1", 'Head "http://here:5000/v2/box/manifests/1": no basic auth credentials')
+        'log in to its registry (docker login here:5000), or correct container_image'
+    """
+    first, slash, _ = image.partition("/")
+    host = first if slash and ("." in first or ":" in first or first == "localhost") else ""
+    lower = said.lower()
+    words = {"image": image, "host": f" {host}" if host else "", "of": f" {host}" if host else " (Docker Hub)"}
+    for causes, hint in _PULL_HINTS:
+        if any(cause in lower for cause in causes):
+            return hint.format(**words)
+    return "correct container_image, log in to its registry (docker login), or build it (docker build -t)"
 
 
 def hint_for(said: str) -> str:
@@ -100,9 +150,12 @@ class Engine:
             return Unavailable(f"you may not use the Docker engine at {self.address}", hint=hint)
         if "timed out" in text.lower():
             return Unavailable(f"the Docker engine at {self.address} does not answer", hint="is it overloaded?")
+        start = "systemctl start docker"
+        if "podman" in self.address:
+            start = f"systemctl {'--user ' if '/run/user/' in self.address else ''}start podman.socket"
         return Unavailable(
             f"no Docker engine answers at {self.address}",
-            hint="start it (systemctl start docker), or set DOCKER_HOST or the docker context",
+            hint=f"start it ({start}), or set DOCKER_HOST or the docker context",
         )
 
     # -- looking -------------------------------------------------------------------------------
@@ -155,6 +208,13 @@ class Engine:
                     client.api.inspect_image(image)
                 except sdk().errors.NotFound:
                     out.append(image)
+                except sdk().errors.APIError as e:
+                    if "invalid reference" not in _said(e):
+                        raise
+                    raise ConfigError(
+                        f"DockerExecutor.container_image={image!r} is no name of an image: {_said(e)}",
+                        hint="write [registry/]name[:tag], in small letters: container_image='python:3.12-slim'",
+                    ) from e
         return out
 
     def has_network(self, name: str) -> bool:
@@ -187,7 +247,7 @@ class Engine:
         if why:
             raise ConfigError(
                 f"the image {image!r} is not on the Docker engine, and could not be pulled: {why}",
-                hint="correct container_image, log in to its registry (docker login), or build it (docker build -t)",
+                hint=hint_for_pull(image, why),
             )
 
     def create(self, arguments: Mapping[str, Any]) -> tuple[str, str]:
@@ -203,7 +263,7 @@ class Engine:
             try:
                 return str(client.containers.create(image, **values).id), "created"
             except docker.errors.APIError as e:
-                if e.status_code != 409:
+                if not _taken(e):
                     raise
                 data = client.api.inspect_container(values["name"])
                 return str(data["Id"]), str(data["State"]["Status"])
@@ -223,7 +283,7 @@ class Engine:
             try:
                 client.api.create_network(name, driver="bridge", check_duplicate=True, labels=dict(labels))
             except sdk().errors.APIError as e:
-                if e.status_code != 409:
+                if not _taken(e):
                     raise
 
     @contextmanager
@@ -233,7 +293,10 @@ class Engine:
         except sdk().errors.APIError as e:
             said = _said(e)
             raise SubmitError(f"the Docker engine refused it: {said}", hint=hint_for(said)) from e
-        except TypeError as e:  # docker-py's word for an unknown or unfitting argument
+        except importlib.import_module("requests").exceptions.RequestException:
+            raise
+        except (TypeError, ValueError, LookupError, AttributeError, sdk().errors.DockerException) as e:
+            # docker-py's words for arguments that it cannot send; what the engine says are errors of its API.
             raise SubmitError(f"docker-py refused it: {e}", hint="correct additional_kwargs") from e
 
     def signal(self, ids: Sequence[str], name: str) -> None:
@@ -273,8 +336,16 @@ def known_arguments() -> frozenset[str]:
 
 
 def _ended(data: Mapping[str, Any]) -> bool:
-    return (data.get("State") or {}).get("Status") in ("exited", "dead")
+    return (data.get("State") or {}).get("Status") in ("exited", "stopped", "dead")
+
+
+def _taken(error: Any) -> bool:
+    """Say whether there is one of that name already, which Podman 4 answers with 500 instead of 409."""
+    return error.status_code == 409 or "already in use" in _said(error) or "already exists" in _said(error)
 
 
 def _said(error: Any) -> str:
-    return str(getattr(error, "explanation", None) or error).strip()
+    said = str(getattr(error, "explanation", None) or error).strip()
+    for noise in _NOISE:
+        said = said.replace(noise, "")
+    return said

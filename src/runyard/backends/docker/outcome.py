@@ -12,7 +12,6 @@ from runyard.backends import results
 from runyard.backends.wrapper import CLAIMED
 from runyard.states import ENDED, JobState, Observation
 
-OOM = "out of memory"
 _TAKEN = "another submission had claimed this attempt"
 _LIVE = frozenset({"running", "paused", "restarting", "removing"})
 
@@ -126,7 +125,9 @@ def _with_oom(found: Observation, seen: Seen) -> Observation:
     if not seen.oom or found.state is not JobState.FAILED:
         return found
     # A child that the kernel killed may have made the task itself end with a code of its own.
-    reason = OOM if found.exit_code == 137 else f"{found.reason} ({OOM} in its container)"
+    reason = f"{found.reason}; {results.OUT_OF_MEMORY} in its container"
+    if found.exit_code == 137:
+        reason = results.OUT_OF_MEMORY
     return Observation(
         found.state, found.exit_code, reason, started=found.started, ended=found.ended, where=found.where
     )
@@ -136,7 +137,7 @@ def _without_result(seen: Seen, left: Left, where: str) -> Observation:
     """Judge a container that has ended, and whose wrapper could not write down how."""
     code = seen.exit_code or None
     if seen.oom:
-        reason = OOM
+        reason = results.OUT_OF_MEMORY
     elif seen.error:
         reason = seen.error
     elif code is None:

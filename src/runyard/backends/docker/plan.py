@@ -165,7 +165,7 @@ def _create(job: Job, component: Component, executor: DockerExecutor, caller: Ca
             create[name] = value
     if executor.privileged:
         create["privileged"] = True
-    if executor.network and job.group and _has_names(executor.network):
+    if executor.network and job.group and is_network(executor.network):
         aliases = [component.name, _alias(job, component)]
         create["networking_config"] = {executor.network: {"Aliases": aliases}}
     return {**create, **more}
@@ -209,14 +209,15 @@ def _alias(job: Job, component: Component) -> str:
     return f"{component.name}.{base_name(job)}"
 
 
-def _has_names(network: str) -> bool:
-    return network not in NAMELESS and not network.startswith("container:")
+def is_network(name: str) -> bool:
+    """Say whether the engine must have a network of this name; the others are modes, which Podman does not list."""
+    return name not in NAMELESS and not name.startswith("container:")
 
 
 def _hosts(job: Job, members: Sequence[DockerExecutor]) -> list[str]:
     """Return the name under which each member is found by the others."""
     network = members[0].network
-    if not job.group or (network and not _has_names(network)):
+    if not job.group or (network and not is_network(network)):
         return ["127.0.0.1"] * len(members)
     return [_alias(job, c) if network else c.name for c in job.components]
 

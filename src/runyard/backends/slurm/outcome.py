@@ -20,7 +20,7 @@ _ACTIVE = frozenset({"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING
 _FAILURES = {
     "TIMEOUT": "time limit",
     "NODE_FAIL": "node failure",
-    "OUT_OF_MEMORY": "out of memory",
+    "OUT_OF_MEMORY": results.OUT_OF_MEMORY,
     "PREEMPTED": "preempted",
     "DEADLINE": "deadline reached before it could end",
     "BOOT_FAIL": "a node could not be booted",
