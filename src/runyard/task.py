@@ -33,8 +33,8 @@ class Script:
             ``"uv run python"``. ``""`` executes ``path`` itself.
         m: Run ``path`` as a module (``python -m path``). Makes ``python`` the entrypoint unless another is given.
         metadata: Free-form facts for backends, for example ``{"use_with_ray_cluster": True}``.
-        files: Texts that travel with the task, by file name. They lie in the task's folder in the job, are recorded, and
-            go with reruns; :meth:`file` names one in ``args``. No secret may stand in one.
+        files: Texts that travel with the task, by file name. They lie in the task's folder in the job, are recorded,
+            and go with reruns; :meth:`file` names one in ``args``. No secret may stand in one.
 
     Raises:
         ConfigError: when neither or both of ``path`` and ``inline`` are given, or ``m`` comes with ``inline``, or a
@@ -152,7 +152,8 @@ def place_files(word: str, files: Iterable[str], folder: str) -> str:
         return word
     if name not in files:
         raise ConfigError(
-            f"the argument {word!r} names a file that is not in Script.files", hint=f"files={{{name!r}: TEXT}} brings it"
+            f"the argument {word!r} names a file that is not in Script.files",
+            hint=f"files={{{name!r}: TEXT}} brings it",
         )
     return f"{head}{folder}/{name}"
 

@@ -1,4 +1,5 @@
 """The command line: ``run.cli.entrypoint``, ``factory`` and ``main`` for your own functions, and ``runyard`` itself.
+:class:`run.cli.App` makes a program of recipes.
 
 A script makes a function a command with typed arguments, ``python train.py model.size=3 executor=slurm``; factories
 give names to what the arguments can be.
@@ -10,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runyard.cli.app import App as App
     from runyard.cli.entrypoints.context import RunContext as RunContext
     from runyard.cli.entrypoints.decorate import entrypoint as entrypoint
     from runyard.cli.entrypoints.decorate import factory as factory
@@ -23,14 +25,15 @@ if TYPE_CHECKING:
 # attribute ``command`` is the command. What a command prints on standard output is data; everything that is said
 # to a person goes to standard error.
 _NAMES = {
-    "entrypoint": "decorate",
-    "factory": "decorate",
-    "main": "program",
-    "RunContext": "context",
-    "create_cli": "program",
-    "resolve_factory": "decorate",
-    "list_factories": "decorate",
-    "list_entrypoints": "decorate",
+    "App": "app",
+    "entrypoint": "entrypoints.decorate",
+    "factory": "entrypoints.decorate",
+    "main": "entrypoints.program",
+    "RunContext": "entrypoints.context",
+    "create_cli": "entrypoints.program",
+    "resolve_factory": "entrypoints.decorate",
+    "list_factories": "entrypoints.decorate",
+    "list_entrypoints": "entrypoints.decorate",
 }
 
 __all__ = list(_NAMES)
@@ -39,7 +42,7 @@ __all__ = list(_NAMES)
 def __getattr__(name: str) -> Any:
     if name not in _NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.entrypoints.{_NAMES[name]}"), name)
+    value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
     globals()[name] = value
     return value
 

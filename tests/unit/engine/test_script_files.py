@@ -32,7 +32,6 @@ def test_a_file_is_where_its_argument_says_also_in_a_group(harness: Harness) -> 
     exp.add(shows("one\n"), name="single")
     exp.add([shows("two\n"), shows("three é\n")], name="pair")
     exp.run()
-    (single, *_) = list(exp.jobs)
     folder = Path(exp.status(return_dict=True)["single"]["local_dir"])
     assert (folder / "a.txt").read_text() == "one\n"
     assert (folder / "attempts/1/log").read_text() == "one\none\n"
