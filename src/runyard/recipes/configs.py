@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -65,7 +66,7 @@ def find(recipe: Recipe, wanted: str, cwd: Path) -> Path:
         ConfigError: when there is none, with those there are and the nearest.
     """
     is_path = "/" in wanted or Path(wanted).suffix.lower() in FORMS
-    if is_path and _is(path := cwd / Path(wanted).expanduser()):
+    if is_path and _is(path := cwd / os.path.expanduser(wanted)):
         return path
     bases = folders(recipe)
     if found := _in(bases, wanted):
@@ -140,8 +141,8 @@ def _listed(known: Iterable[str]) -> str:
 
 def _in(bases: Iterable[Path], name: str) -> Path | None:
     for base in bases:
-        plain = base / Path(name).expanduser()
-        for path in (plain, *(plain.with_name(plain.name + suffix) for suffix in FORMS)):
+        plain = os.path.join(base, os.path.expanduser(name))
+        for path in map(Path, (plain, *(f"{plain}{suffix}" for suffix in FORMS))):
             if _is(path):
                 return path
     return None

@@ -156,7 +156,7 @@ def found(script: Path, cwd: Path) -> Path:
     Raises:
         ConfigError: when there is no such file, with the nearest.
     """
-    path = cwd / script.expanduser()
+    path = cwd / os.path.expanduser(script)
     if path.is_file():
         return path
     near: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -97,7 +98,7 @@ def _section(asked: Asked) -> dict[str, Any]:
     if isinstance(fields.get("env_vars"), Mapping):
         fields["env_vars"] = {k: _text(v) for k, v in fields["env_vars"].items()}
     try:
-        return respelled(fill(fields, {}))
+        return respelled(fill(fields, os.environ))
     except Unfilled as e:
         raise ConfigError(f"{asked.config}: run.{'.'.join(map(str, e.path))}: {e.reason}", hint=e.hint) from e
 
