@@ -66,7 +66,13 @@ def target(recipe: Recipe, asked: Asked) -> Target:
         own = Layer(_usable(section, cls, known, asked.config, notes), lambda field: f"{asked.config}: run.{field}")
         block = Layer(_of_block(recipe, cls, known, {**own.fields, **above}, notes), lambda _: f"{recipe.path}")
         given = {**block.fields, **own.fields, **above}
-        return [Layer(_defaults(given, known) if asked.profile else {}, lambda _: "default of recipes"), block, own]
+        return [
+            Layer(
+                _defaults(given, known, recipe.gpus_per_node) if asked.profile else {}, lambda _: "default of recipes"
+            ),
+            block,
+            own,
+        ]
 
     if asked.profile:
         found = load.resolve(asked.profile, asked.mode, asked.overrides, defaults, beneath=beneath)
@@ -172,12 +178,12 @@ def _of_block(
     return out
 
 
-def _defaults(given: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+def _defaults(given: Mapping[str, Any], known: frozenset[str], gpus: int | None) -> dict[str, Any]:
     """Return the defaults that hold for recipes launched through a profile."""
     out: dict[str, Any] = {"time": TIME} if "time" in known else {}
     launcher = given.get("launcher")
     kind = launcher.get("kind") if isinstance(launcher, Mapping) else getattr(launcher, "kind", launcher)
     if kind not in _DIRECT and not known.isdisjoint(_PROCESS_FIELDS):
-        gpus = given.get("gpus_per_node")
+        gpus = given.get("gpus_per_node", given.get("num_gpus", gpus))
         out["nproc_per_node"] = gpus if isinstance(gpus, int) and gpus > 0 else PROCESSES
     return out

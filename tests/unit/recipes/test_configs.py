@@ -214,10 +214,11 @@ DATA = st.dictionaries(
     ),
     max_size=4,
 )
+ODD = st.text("[]{}(),:'\"@$ax1", max_size=8)
 OVERRIDES = st.lists(
     st.one_of(
         st.builds("{}={}".format, KEYS, st.text(max_size=8)),
-        st.builds("{}{}.{}={}".format, st.sampled_from(["", "+", "++"]), KEYS, KEYS, st.text("[]{}(),:'\"@$ax1", max_size=8)),
+        st.builds("{}{}.{}={}".format, st.sampled_from(["", "+", "++"]), KEYS, KEYS, ODD),
         st.builds("~{}".format, KEYS),
         st.sampled_from(["a=__import__('os').system('x')", "a=@/etc/passwd", "a=!!python/name:os.system"]),
     ),
