@@ -43,7 +43,8 @@ def panels(script: Path, command: str, formatter: click.HelpFormatter) -> None:
     _section(formatter, "Profiles of env.toml (--run NAME, --batch NAME)", profiles)
     keys = _keys(recipe, default)
     _section(formatter, "Overrides (KEY=VALUE)", [*keys, *_FIELDS])
-    profile = next((name for name, _ in profiles), "PROFILE")
+    named = [name for name, kind in profiles if kind != "local" and name != "-"] or ["CLUSTER"]
+    profile = named[0]
     other = next((name for name in names if name != default), "")
     examples = [
         f"{command} --run {profile}",

@@ -11,9 +11,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from runyard import config
 from runyard.backends.base import (
     CODE,
     JOB,
@@ -31,11 +30,12 @@ from runyard.backends.base import (
 from runyard.backends.registry import backend_class
 from runyard.engine import graph
 from runyard.engine.code import Code, CodeTaker, find_script, within
+from runyard.engine.taskrecord import Task, task_record
 from runyard.errors import ConfigError
 from runyard.executors.base import Executor
 from runyard.launchers.base import Program
 from runyard.secrets import SHORTEST_SEARCHED, redact, resolve, split_env
-from runyard.shell import Raw, check_env_name, from_json_word, to_json_word
+from runyard.shell import Raw, check_env_name
 from runyard.store import yaml
 from runyard.task import Script, place_files, safe_name
 
@@ -50,16 +50,11 @@ __all__ = [
     "Job",
     "Launch",
     "PlannedJob",
-    "Task",
     "plan",
     "python_path",
-    "recorded_task",
     "runner_files",
-    "task_record",
     "with_dependencies",
 ]
-
-Task: TypeAlias = "Script | PyCall"
 
 RUNNER_FILES = ("pytask.py", "redact.py")
 JOB_FILE = "job.json"
@@ -368,52 +363,6 @@ def runner_files() -> dict[str, bytes]:
     """Return the files that travel with every job, by path in the experiment's folder."""
     here = Path(__file__).parent.parent / "runner"
     return {f"{RUNNER_FOLDER}/{name}": (here / name).read_bytes() for name in RUNNER_FILES}
-
-
-def task_record(task: Task) -> dict[str, Any]:
-    """Return a task as plain JSON, for its record; :func:`recorded_task` undoes it."""
-    if not isinstance(task, Script):
-        record: dict[str, Any] = {"type": "call", "name": task.name, "call": task.document}
-        if task.main_script:
-            record["main_script"] = task.main_script
-        if task.main_package:
-            record["main_package"] = task.main_package
-        return record
-    shown, hidden = split_env(task.env)
-    names = {"files": sorted(task.files)} if task.files else {}  # their text lies beside this record
-    return {
-        "type": "script",
-        "path": task.path,
-        "inline": task.inline,
-        "args": [to_json_word(a) if isinstance(a, str) else a for a in task.args],
-        "env": {k: to_json_word(v) for k, v in shown.items()} | dict.fromkeys(hidden, "***"),
-        "entrypoint": task.entrypoint,
-        "m": task.m,
-        "metadata": task.metadata,
-        **names,
-    }
-
-
-def recorded_task(record: Mapping[str, Any], folder: Path) -> Task:
-    """Return the task that a record describes. Imports nothing of the user's.
-
-    Args:
-        record: What :func:`task_record` made.
-        folder: Where the task's files lie.
-    """
-    if record["type"] == "call":
-        pickle = folder / "call.pkl"
-        return config.PyCall(
-            name=record["name"],
-            document=record["call"],
-            pickled=pickle.read_bytes() if pickle.exists() else None,
-            main_script=record.get("main_script"),
-            main_package=record.get("main_package"),
-        )
-    values = {k: record[k] for k in ("path", "inline", "entrypoint", "m", "metadata")}
-    args = [from_json_word(a) if isinstance(a, (str, dict)) else a for a in record["args"]]
-    files = {n: (folder / n).read_bytes().decode("utf-8", "surrogateescape") for n in record.get("files", ())}
-    return Script(**values, args=args, env={k: from_json_word(v) for k, v in record["env"].items()}, files=files)
 
 
 def python_path() -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from runyard.config.formats import parse
 from runyard.config.overrides.files import FORMS
-from runyard.config.serialize import parse
 from runyard.errors import ConfigError
 from runyard.recipes.block import Recipe
 

@@ -83,7 +83,8 @@ class Prepared:
             executor: Where it goes, as the command line changed it.
         """
         env = dict(self.task.env)
-        for variable, needed in interpolate.secrets(dict(self.config or {})).items():
+        own = {name: value for name, value in (self.config or {}).items() if name != records.RUN}
+        for variable, needed in interpolate.secrets(own).items():
             # The script reads it in the job. Without a default it must be set here.
             if variable not in executor.env_vars and (needed or variable in os.environ):
                 env.setdefault(variable, Secret(variable))  # type: ignore[arg-type]
@@ -204,11 +205,6 @@ def _words(recipe: Recipe, with_config: bool) -> list[str]:
     if not words:
         raise ConfigError(f"{recipe.path}: cmd is empty", hint='write cmd = "python {script} --config {config}"')
     return words
-
-
-def title_of(recipe: Recipe) -> str:
-    """Return the title of a recipe's experiments."""
-    return recipe.name
 
 
 def task_name(recipe: Recipe) -> str:
