@@ -17,7 +17,7 @@ from runyard.errors import ConfigError, PackagingError
 from runyard.executors.base import Executor
 from runyard.packagers import _gitrepo
 from runyard.recipes import interpolate
-from runyard.secrets import SHORTEST_SEARCHED, looks_secret, redact
+from runyard.secrets import MASK, SHORTEST_SEARCHED, looks_secret, redact
 from runyard.snapshots import Snapshot
 from runyard.store import yaml
 
@@ -27,6 +27,7 @@ RUN = "run"
 """The section of a config that says where the recipe goes, and is not the script's."""
 
 _STORED = ("WANDB_API_KEY", "HF_TOKEN")
+_VARIABLE = re.compile(r"((?:-e|.*[.=])?([A-Z_][A-Z0-9_]*)=).*\Z", re.DOTALL)
 _WHOLE = re.compile(r"[\w.+/=~-]{16,}\Z", re.ASCII)
 
 
@@ -67,6 +68,12 @@ def _refuse_secrets(value: Any, path: tuple[str, ...], where: str, known: Mappin
             f"{where}: {'.'.join(path)} holds a secret, which would be stored with the launch",
             hint=f"write ${{oc.env:{name}}}: the variable is forwarded, and the script reads it in the job",
         )
+
+
+def _is_secret(word: str) -> bool:
+    """Say whether a word of a command line sets a variable that looks secret."""
+    found = _VARIABLE.match(word)
+    return found is not None and looks_secret(found[2])
 
 
 def _is_credential(text: str) -> bool:
@@ -113,7 +120,7 @@ def job(
         "user": os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid()),
         "host": socket.gethostname(),
         "cwd": str(cwd),
-        "command": list(command),
+        "command": [_VARIABLE.sub(rf"\1{MASK}", word) if _is_secret(word) else word for word in command],
         "runyard": importlib.import_module("runyard").__version__,
         "recipe": recipe,
         "config": config,

@@ -294,8 +294,10 @@ def test_a_secret_is_forwarded_and_stands_nowhere(cli: Any, project: Path) -> No
 
 def test_a_secret_for_the_executor_alone_is_not_asked_of_the_script(cli: Any, project: Path) -> None:
     (project / "recipes/config/default.yaml").write_text("a: 1\nrun: {env: {MY_TOKEN: '${oc.env:OTHER_TOKEN}'}}\n")
-    shown = cli("run", "--dry-run", "recipes/pretrain.py", OTHER_TOKEN="tok-123456789").stdout
-    assert "# secrets: MY_TOKEN=***\n" in shown
+    words = ["recipes/pretrain.py", "-e", "A_KEY=abc", "run.env.B_KEY=abd", "--dry-run"]
+    shown = cli("run", *words, OTHER_TOKEN="tok-123456789").stdout
+    assert yaml.safe_load(parts(shown)["job.yaml"])["command"][3:] == ["-e", "A_KEY=***", "run.env.B_KEY=***"]
+    assert "# secrets: A_KEY=***, B_KEY=***, MY_TOKEN=***\n" in shown
     assert "tok-123456789" not in shown
 
 
