@@ -12,6 +12,8 @@ from typing import Any
 from runyard.errors import ConfigError
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]+")
+_FILES = "${runyard_files}/"
+"""In an argument: the folder of the task's own files (:attr:`Script.files`) in the job."""
 
 PYTHON_ENTRYPOINTS = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?$")
 """Entrypoints that are a Python interpreter, whatever its path or version."""
@@ -31,15 +33,19 @@ class Script:
             ``"uv run python"``. ``""`` executes ``path`` itself.
         m: Run ``path`` as a module (``python -m path``). Makes ``python`` the entrypoint unless another is given.
         metadata: Free-form facts for backends, for example ``{"use_with_ray_cluster": True}``.
+        files: Texts that travel with the task, by file name. They lie in the task's folder in the job, are recorded,
+            and go with reruns; :meth:`file` names one in ``args``. No secret may stand in one.
 
     Raises:
-        ConfigError: when neither or both of ``path`` and ``inline`` are given, or ``m`` comes with ``inline``.
+        ConfigError: when neither or both of ``path`` and ``inline`` are given, or ``m`` comes with ``inline``, or a
+            file's name is a path.
 
     Example:
         >>> Script("train.py", args=["--lr", 0.1], entrypoint="python").to_command()
         ['python', 'train.py', '--lr', '0.1']
         >>> Script(inline="echo hello").get_name()
         'bash'
+        >>> task = Script("train.py", files={"lr.yaml": "lr: 1"}, args=["--config", Script.file("lr.yaml")])
     """
 
     path: str = ""
@@ -49,6 +55,7 @@ class Script:
     entrypoint: str = "bash"
     m: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.path = str(self.path)
@@ -69,6 +76,21 @@ class Script:
                 f"Script.args is one string: {args!r}",
                 hint="give a list: args=['--lr', '0.1'] or shlex.split(...)",
             )
+        for name, content in self.files.items():
+            if safe_name(name) != name:
+                raise ConfigError(
+                    f"Script.files: {name!r} cannot be a file's name here", hint=f"for example {safe_name(name)!r} can"
+                )
+            if not isinstance(content, str):
+                raise ConfigError(f"Script.files[{name!r}] is no text", hint="give the file's text")
+
+    @staticmethod
+    def file(name: str) -> str:
+        """Return the argument for one of the task's ``files``: its path, wherever the job runs.
+
+        It may stand alone or after an option's equals sign, ``f"--config={Script.file('lr.yaml')}"``.
+        """
+        return _FILES + name
 
     @property
     def is_python(self) -> bool:
@@ -108,6 +130,32 @@ class Script:
         else:
             words.append(self.path)
         return words + [str(a) for a in self.args]
+
+
+def place_files(word: str, files: Iterable[str], folder: str) -> str:
+    """Return an argument with the path of the task's file that it names, if any.
+
+    Args:
+        word: The argument.
+        files: Names of the task's files.
+        folder: Where they lie.
+
+    Raises:
+        ConfigError: when it names a file that the task does not have.
+
+    Example:
+        >>> place_files("--config=" + Script.file("a.yaml"), ["a.yaml"], "/job")
+        '--config=/job/a.yaml'
+    """
+    head, found, name = word.partition(_FILES)
+    if not found or (head and not head.endswith("=")):
+        return word
+    if name not in files:
+        raise ConfigError(
+            f"the argument {word!r} names a file that is not in Script.files",
+            hint=f"files={{{name!r}: TEXT}} brings it",
+        )
+    return f"{head}{folder}/{name}"
 
 
 def safe_name(text: str, fallback: str = "task") -> str:

@@ -16,7 +16,8 @@ from runyard.task import Script, safe_name, unique_name
 
 if TYPE_CHECKING:
     from runyard.config.calltree import PyCall
-    from runyard.engine.plan import Entry, Task
+    from runyard.engine.plan import Entry
+    from runyard.engine.taskrecord import Task
 
 
 @dataclass(frozen=True)

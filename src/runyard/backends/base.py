@@ -34,11 +34,13 @@ CODE = "${runyard_code}"
 def expand(word: str, paths: Mapping[str, str]) -> str:
     """Return a word with :data:`PYTHON`, :data:`RUNNER`, :data:`JOB` and :data:`CODE` replaced.
 
-    Only whole words and leading folders are replaced, so that text of the user's is never touched.
+    Only whole words and leading folders (also after ``--option=``) are replaced, so that text of the user's is never
+    touched.
     """
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
     for name, path in paths.items():
-        if word == name or word.startswith(name + "/"):
-            return path + word[len(name) :]
+        if value == name or value.startswith(name + "/"):
+            return option + equals + path + value[len(name) :]
     return word
 
 

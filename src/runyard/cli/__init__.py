@@ -1,4 +1,5 @@
 """The command line: ``run.cli.entrypoint``, ``factory`` and ``main`` for your own functions, and ``runyard`` itself.
+:class:`run.cli.App` makes a program of recipes.
 
 A script makes a function a command with typed arguments, ``python train.py model.size=3 executor=slurm``; factories
 give names to what the arguments can be.
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from runyard.lazynames import lazy_names
 
 if TYPE_CHECKING:
+    from runyard.cli.app import App as App
     from runyard.cli.entrypoints.context import RunContext as RunContext
     from runyard.cli.entrypoints.decorate import entrypoint as entrypoint
     from runyard.cli.entrypoints.decorate import factory as factory
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # attribute ``command`` is the command. What a command prints on standard output is data; everything that is said
 # to a person goes to standard error.
 _NAMES = {
+    "App": "app",
     "entrypoint": "entrypoints.decorate",
     "factory": "entrypoints.decorate",
     "main": "entrypoints.program",

@@ -11,7 +11,8 @@ from typing import Any
 from runyard.backends import logfiles
 from runyard.backends.base import Component, Job
 from runyard.config.calltree import PyCall, summary
-from runyard.engine.plan import JOB_FILE, recorded_task
+from runyard.engine.plan import JOB_FILE
+from runyard.engine.taskrecord import recorded_task
 from runyard.store.db import Database
 from runyard.store.records import AttemptRow, EventRow, ExperimentRow, JobRow
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -44,6 +44,14 @@ def guarded(function: Callable[..., Any], *args: Any, **options: Any) -> int:
     except click.ClickException as e:
         return _report(e.format_message(), e.exit_code)
     return code if isinstance(code, int) else 0
+
+
+def as_program(main: Callable[..., Any], *args: Any, **options: Any) -> NoReturn:
+    """Run a command line by click's ``main``, and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a log line must not end us because of its characters
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(guarded(main, *args, **(options | {"standalone_mode": False})))
 
 
 def _misused(error: click.UsageError) -> int:

@@ -34,6 +34,7 @@ def load(entry: EntryPoint) -> click.Command:
             f"the command {entry.name!r} of {origin(entry)} cannot be loaded: {type(e).__name__}: {e}",
             hint="upgrade or remove that package",
         ) from e
+    command = getattr(command, "click_command", command)  # a run.cli.App
     if isinstance(command, click.Command):
         return command
     from runyard.cli.entrypoints.command import as_command

@@ -17,20 +17,73 @@ if TYPE_CHECKING:
 
 OVERRIDES = "runyard.overrides"
 """Where a command line's overrides are kept in the context's ``meta``."""
+SCRIPT = "runyard.script"
+"""There: the script that it launches, and all of its words."""
+AFTER = "runyard.after"
+"""There: the words for the script itself."""
+_SETTING = re.compile(r"[+~]{0,2}[^\W\d][\w.\[\]'\"-]*\s*[-+*/%|&]*=|~[^\W\d][\w.\[\]]*\Z")
 _OVERRIDE = re.compile(r"run\.[^\W\d][\w.\[\]'\"-]*\s*[-+*/%|&]*=")
 
 
 class ProfiledCommand(click.Command):
-    """A command before whose own arguments ``run.FIELD=VALUE`` may stand, in any order with options."""
+    """A command before whose own arguments ``run.FIELD=VALUE`` may stand, in any order with options.
+
+    Where it launches a script, options and overrides may stand anywhere before ``--``; what follows is the script's.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take the overrides out, then parse the rest."""
         rest, found = self._split(args)
         ctx.meta[OVERRIDES] = found
-        return super().parse_args(ctx, rest)
+        script = self._script(args)
+        if script is None:
+            return super().parse_args(ctx, rest)
+        ctx.meta[SCRIPT] = (script, tuple(args))
+        ctx.allow_interspersed_args = True
+        own = args[: args.index("--", self._end(args))] if self._end(args) < len(args) else args
+        ctx.meta[AFTER] = tuple(args[len(own) + 1 :])
+        values = self._values(own)
+        ctx.meta[OVERRIDES] = [w for i, w in enumerate(own) if _OVERRIDE.match(w) and i not in values]
+        try:
+            return super().parse_args(ctx, [w for i, w in enumerate(own) if i in values or not _OVERRIDE.match(w)])
+        except click.NoSuchOption as error:
+            raise click.UsageError(self.unknown(error), ctx) from None
+
+    def script_of(self, free: list[str]) -> str | None:
+        """Return which script a command line launches, given its words that are no options; None for none."""
+        first = next((word for word in free if not looks_like(word)), "")
+        return first if first.endswith(".py") else None
+
+    def unknown(self, error: click.NoSuchOption) -> str:
+        """Return what to say about an unknown option in the launch of a script."""
+        return f"{error.format_message()} The script's own options stand at the end, after --."
+
+    def _script(self, args: list[str]) -> str | None:
+        own = args[: self._end(args)]
+        values = self._values(own)
+        return self.script_of([w for i, w in enumerate(own) if i not in values and not w.startswith("-")])
+
+    def _end(self, args: list[str]) -> int:
+        """Return where ``--`` stands, or the end."""
+        values = self._values(args)
+        return next((i for i, word in enumerate(args) if word == "--" and i not in values), len(args))
+
+    def _values(self, args: list[str]) -> set[int]:
+        """Return where the values of options stand."""
+        valued = self._valued()
+        found: set[int] = set()
+        for i, word in enumerate(args):
+            if word == "--" and i not in found:
+                break
+            if i not in found and _takes_value(word, valued):
+                found.add(i + 1)
+        return found
+
+    def _valued(self) -> set[str]:
+        return {o for p in self.params if isinstance(p, click.Option) and not p.is_flag for o in p.opts}
 
     def _split(self, args: list[str]) -> tuple[list[str], list[str]]:
-        valued = {o for p in self.params if isinstance(p, click.Option) and not p.is_flag for o in p.opts}
+        valued = self._valued()
         rest: list[str] = []
         found: list[str] = []
         words = iter(args)
@@ -41,9 +94,24 @@ class ProfiledCommand(click.Command):
             rest.append(word)
             if word == "--" or not word.startswith("-"):
                 break  # from here on it is the command's
-            if word in valued or (word[1:2] != "-" and f"-{word[-1]}" in valued):
+            if _takes_value(word, valued):
                 rest += [value for value in [next(words, None)] if value is not None]
         return [*rest, *words], found
+
+
+def looks_like(word: str) -> bool:
+    """Say whether a word of a command line is an override.
+
+    Example:
+        >>> [looks_like(w) for w in ("train.iters=5", "+a=1", "~a.b", "train.py", "--lr=1")]
+        [True, True, True, False, False]
+    """
+    return _SETTING.match(word) is not None
+
+
+def _takes_value(word: str, valued: set[str]) -> bool:
+    short = word[:1] == "-" and word[1:2] not in ("-", "") and f"-{word[-1]}" in valued and word[:2] not in valued
+    return word in valued or short
 
 
 def profile_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,8 +141,7 @@ def target_of(ctx: click.Context, run_profile: str | None, batch_profile: str | 
         ProfileError: when the profile cannot be used.
     """
     overrides: list[str] = ctx.meta.get(OVERRIDES, [])
-    if run_profile and batch_profile:
-        raise click.UsageError("--run and --batch contradict each other: one waits, the other does not.", ctx)
+    refuse_both(ctx, run_profile, batch_profile)
     if not run_profile and not batch_profile:
         if overrides:
             raise click.UsageError(f"{overrides[0]} changes a profile, and none is given: --run PROFILE.", ctx)
@@ -84,6 +151,16 @@ def target_of(ctx: click.Context, run_profile: str | None, batch_profile: str | 
     name = run_profile or batch_profile
     assert name
     return resolve(name, "run" if run_profile else "batch", parse_overrides(overrides))
+
+
+def refuse_both(ctx: click.Context, run_profile: str | None, batch_profile: str | None) -> None:
+    """Refuse ``--run`` and ``--batch`` together.
+
+    Raises:
+        UsageError: when both were given.
+    """
+    if run_profile and batch_profile:
+        raise click.UsageError("--run and --batch contradict each other: one waits, the other does not.", ctx)
 
 
 def once_per_node(executor: Executor, given: frozenset[str]) -> str:
@@ -106,14 +183,19 @@ def once_per_node(executor: Executor, given: frozenset[str]) -> str:
     return f"the command runs once per node; run.ntasks_per_node={several} runs it as often as the profile says"
 
 
-def refuse_kind(ctx: click.Context, target: Target) -> None:
+def kind_given(ctx: click.Context) -> bool:
+    """Say whether ``--executor`` was given."""
+    return ctx.get_parameter_source("kind") is click.core.ParameterSource.COMMANDLINE
+
+
+def refuse_kind(ctx: click.Context, profile: str) -> None:
     """Refuse ``--executor`` beside a profile.
 
     Raises:
         ConfigError: when it was given.
     """
-    if ctx.get_parameter_source("kind") is click.core.ParameterSource.COMMANDLINE:
+    if kind_given(ctx):
         raise ConfigError(
-            f"--executor: the profile {target.profile.name!r} names the executor",
+            f"--executor: the profile {profile!r} names the executor",
             hint="leave --executor out, or write run.executor=KIND",
         )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any
 
 import click
 
-from runyard.cli.failures import guarded
+from runyard.cli.failures import as_program, guarded
 from runyard.cli.lazy import LazyGroup
 
 SUMMARIES = {
@@ -47,11 +46,8 @@ class Root(LazyGroup):
         """Run a command line; end the process with its exit code, with errors as one message."""
         if not options.get("standalone_mode", True):
             return super().main(*args, **options)
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):  # a log line must not end us because of its characters
-                stream.reconfigure(errors="backslashreplace")
-        options |= {"standalone_mode": False, "prog_name": options.get("prog_name") or "runyard"}
-        sys.exit(guarded(super().main, *args, **options))
+        options["prog_name"] = options.get("prog_name") or "runyard"
+        return as_program(super().main, *args, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; the end of a pipe's reader is told apart from other errors."""

@@ -9,19 +9,17 @@ Reading imports what is named and never evaluates anything.
 from __future__ import annotations
 
 import json
-import re
-import tomllib
 from typing import Any
 
 from runyard.config import naming, toml
 from runyard.config.core import Partial
 from runyard.config.decoder import Decoder
 from runyard.config.encoder import Encoder, is_buildable
+from runyard.config.formats import parse, yaml_class
 from runyard.errors import ConfigError, SerializationError
 from runyard.runner.pytask import CannotStart, directive
 
 _RESERVED = ("_target_", "_partial_", "_args_", "_call_")
-_FLOAT = re.compile(r"[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+|[-+]?\.\d[\d_]*([eE][-+]?\d+)?")
 
 
 def to_json(buildable: Any) -> str:
@@ -65,35 +63,6 @@ def from_toml(text: str) -> Any:
     return from_data(parse(text, "toml"))
 
 
-def parse(text: str, form: str) -> Any:
-    """Return the plain data in a text.
-
-    Args:
-        text: The text.
-        form: ``yaml``, ``toml`` or ``json``.
-
-    Raises:
-        ConfigError: when it is not of that form.
-
-    Example:
-        >>> parse("lr: 1e-3", "yaml")
-        {'lr': 0.001}
-    """
-    try:
-        if form == "json":
-            return json.loads(text)
-        if form == "toml":
-            return tomllib.loads(text)
-        import yaml
-
-        try:
-            return yaml.load(text, Loader=_yaml_class("SafeLoader"))
-        except yaml.YAMLError as error:
-            raise ValueError(error) from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"this is not {form.upper()}: {error}") from None
-
-
 def to_yaml(buildable: Any) -> str:
     """Return a Config or Partial as YAML; what is shared is written once, with an anchor.
 
@@ -109,7 +78,7 @@ def to_yaml(buildable: Any) -> str:
     import yaml
 
     plain = _share(_plain(_tree(buildable)), {})
-    return str(yaml.dump(plain, Dumper=_yaml_class("SafeDumper"), sort_keys=False, allow_unicode=True))
+    return str(yaml.dump(plain, Dumper=yaml_class("SafeDumper"), sort_keys=False, allow_unicode=True))
 
 
 def from_yaml(text: str) -> Any:
@@ -119,23 +88,6 @@ def from_yaml(text: str) -> Any:
         ConfigError: when the text is no YAML, or names something unknown.
     """
     return from_data(parse(text, "yaml"))
-
-
-def _yaml_class(name: str) -> Any:
-    """Return PyYAML's safe loader or dumper, which takes ``1e-5`` for a number as YAML 1.2 does."""
-    import yaml
-
-    made = type(name, (getattr(yaml, name),), {})
-    if name == "SafeDumper":
-        made.add_representer(str, _yaml_text)  # type: ignore[attr-defined]
-    made.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))  # type: ignore[attr-defined]
-    return made
-
-
-def _yaml_text(dumper: Any, text: str) -> Any:
-    """Write text; line ends that only YAML knows must be escaped to come back as they are."""
-    style = '"' if any(mark in text for mark in "\x85\u2028\u2029\ufeff") else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 # ---------------------------------------------------------------- writing

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from runyard import config
 from runyard.backends.base import (
     CODE,
     JOB,
@@ -31,16 +30,18 @@ from runyard.backends.base import (
 from runyard.backends.registry import backend_class
 from runyard.engine import graph
 from runyard.engine.code import Code, CodeTaker, find_script, within
+from runyard.engine.taskrecord import Task, task_record
 from runyard.errors import ConfigError
 from runyard.executors.base import Executor
 from runyard.launchers.base import Program
 from runyard.secrets import SHORTEST_SEARCHED, redact, resolve, split_env
-from runyard.shell import Raw, check_env_name, from_json_word, to_json_word
+from runyard.shell import Raw, check_env_name
 from runyard.store import yaml
-from runyard.task import Script, safe_name
+from runyard.task import Script, place_files, safe_name
 
 if TYPE_CHECKING:
     from runyard.config.calltree import PyCall
+    from runyard.snapshots import Snapshot
 
 __all__ = [
     "Dependency",
@@ -49,16 +50,11 @@ __all__ = [
     "Job",
     "Launch",
     "PlannedJob",
-    "Task",
     "plan",
     "python_path",
-    "recorded_task",
     "runner_files",
-    "task_record",
     "with_dependencies",
 ]
-
-Task: TypeAlias = "Script | PyCall"
 
 RUNNER_FILES = ("pytask.py", "redact.py")
 JOB_FILE = "job.json"
@@ -77,6 +73,7 @@ class Entry:
         dependencies: Ids of tasks it depends on.
         tail_logs: Stream its log while it runs.
         pins: Hashes of the code to use instead of what is on disk, one per task; empty for none.
+        more_files: Gives further files for the tasks that are scripts, once their code is known.
     """
 
     name: str
@@ -86,6 +83,7 @@ class Entry:
     dependencies: tuple[Dependency, ...] = ()
     tail_logs: bool = False
     pins: tuple[str, ...] = ()
+    more_files: Callable[[Snapshot | None], Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -173,12 +171,15 @@ def _plan_entry(entry: Entry, launch: Launch, taker: CodeTaker) -> PlannedJob:
     components: list[Component] = []
     files: dict[str, bytes] = {}
     secrets: dict[str, str] = {}
+    own: dict[str, str] = {}
     records: list[dict[str, Any]] = []
     pins = entry.pins or ("",) * len(entry.tasks)
     for (member, task, executor), pin in zip(_members(entry), pins, strict=True):
         executor.validate()
         folder = f"{member}/" if entry.group else ""
         code = taker.take(executor, entry.name if not entry.group else f"{entry.name}-{member}", pin)
+        if entry.more_files and isinstance(task, Script):
+            task = replace(task, files=task.files | dict(entry.more_files(code.snapshot)))
         component, new_files, values = _component(entry.name, member, folder, task, executor, code, launch)
         if clash := sorted(n for n in values if secrets.get(n, values[n]) != values[n]):
             raise ConfigError(
@@ -187,6 +188,8 @@ def _plan_entry(entry: Entry, launch: Launch, taker: CodeTaker) -> PlannedJob:
             )
         components.append(component)
         files |= new_files
+        if isinstance(task, Script):
+            own |= {f"{folder}{name}": text for name, text in task.files.items()}
         secrets |= values
         record = {"member": member, **task_record(task)}
         files[f"{folder}task.yaml"] = yaml.dump(record).encode("utf-8", "surrogateescape")
@@ -208,6 +211,12 @@ def _plan_entry(entry: Entry, launch: Launch, taker: CodeTaker) -> PlannedJob:
     )
     backend: Backend = backend_type.connect(lead, launch.home)
     request = backend.plan(job)
+    if taken := own.keys() & {*files, *request.files, JOB_FILE} or own.keys() & {"attempts"}:
+        raise ConfigError(
+            f"task {entry.name!r}: Script.files has {', '.join(sorted(taken))}, which is a file of Runyard's own",
+            hint="give it another name",
+        )
+    request = replace(request, files={**request.files, **own})
     files |= {name: text.encode("utf-8", "surrogateescape") for name, text in request.files.items()}
     files["attempts/"] = b""
     files[JOB_FILE] = json.dumps({"job": job.to_json(), "request": request.to_json(), "tasks": records}).encode()
@@ -237,6 +246,7 @@ def _component(
             env[name] = value
     shown, hidden = split_env(env)
     values = resolve(hidden)
+    texts = task.files.values() if isinstance(task, Script) else ()
     if isinstance(task, Script):
         program, files = _script_program(task, where, folder, code, launch.cwd)
     else:
@@ -245,7 +255,7 @@ def _component(
     _refuse_leaks(
         where,
         values,
-        [*program.args, *shown.values(), *(f.decode("utf-8", "replace") for f in files.values())],
+        [*program.args, *shown.values(), *(f.decode("utf-8", "replace") for f in files.values()), *texts],
     )
     component = Component(
         name=member,
@@ -262,7 +272,7 @@ def _component(
 
 def _script_program(task: Script, where: str, folder: str, code: Code, cwd: str) -> tuple[Program, dict[str, bytes]]:
     words = [PYTHON if w in ("python", "python3") else w for w in task.interpreter()]
-    args = [a if isinstance(a, str) else str(a) for a in task.args]
+    args = [_argument(a, task, f"{JOB}/{folder}".rstrip("/")) for a in task.args]
     if task.inline:
         name = f"{folder}script{_suffix(task)}"
         target, files = f"{JOB}/{name}", {name: task.inline.encode("utf-8", "surrogateescape")}
@@ -274,6 +284,12 @@ def _script_program(task: Script, where: str, folder: str, code: Code, cwd: str)
         return Program("command", (), (*words, target, *args)), files
     kind = "module" if task.m else "file"
     return Program(kind, tuple(words), (target, *args)), files
+
+
+def _argument(value: Any, task: Script, folder: str) -> str:
+    if isinstance(value, Raw):
+        return value
+    return place_files(value if isinstance(value, str) else str(value), task.files, folder)
 
 
 def _suffix(task: Script) -> str:
@@ -347,49 +363,6 @@ def runner_files() -> dict[str, bytes]:
     """Return the files that travel with every job, by path in the experiment's folder."""
     here = Path(__file__).parent.parent / "runner"
     return {f"{RUNNER_FOLDER}/{name}": (here / name).read_bytes() for name in RUNNER_FILES}
-
-
-def task_record(task: Task) -> dict[str, Any]:
-    """Return a task as plain JSON, for its record; :func:`recorded_task` undoes it."""
-    if not isinstance(task, Script):
-        record: dict[str, Any] = {"type": "call", "name": task.name, "call": task.document}
-        if task.main_script:
-            record["main_script"] = task.main_script
-        if task.main_package:
-            record["main_package"] = task.main_package
-        return record
-    shown, hidden = split_env(task.env)
-    return {
-        "type": "script",
-        "path": task.path,
-        "inline": task.inline,
-        "args": [to_json_word(a) if isinstance(a, str) else a for a in task.args],
-        "env": {k: to_json_word(v) for k, v in shown.items()} | dict.fromkeys(hidden, "***"),
-        "entrypoint": task.entrypoint,
-        "m": task.m,
-        "metadata": task.metadata,
-    }
-
-
-def recorded_task(record: Mapping[str, Any], folder: Path) -> Task:
-    """Return the task that a record describes. Imports nothing of the user's.
-
-    Args:
-        record: What :func:`task_record` made.
-        folder: Where the task's files lie.
-    """
-    if record["type"] == "call":
-        pickle = folder / "call.pkl"
-        return config.PyCall(
-            name=record["name"],
-            document=record["call"],
-            pickled=pickle.read_bytes() if pickle.exists() else None,
-            main_script=record.get("main_script"),
-            main_package=record.get("main_package"),
-        )
-    values = {k: record[k] for k in ("path", "inline", "entrypoint", "m", "metadata")}
-    args = [from_json_word(a) if isinstance(a, (str, dict)) else a for a in record["args"]]
-    return Script(**values, args=args, env={k: from_json_word(v) for k, v in record["env"].items()})
 
 
 def python_path() -> tuple[str, ...]:

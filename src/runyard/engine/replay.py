@@ -8,7 +8,8 @@ from pathlib import Path
 from runyard import executors
 from runyard.backends.base import Dependency, Job
 from runyard.engine.code import Pinned, key_of, recorded_infos
-from runyard.engine.plan import JOB_FILE, Entry, recorded_task, with_dependencies
+from runyard.engine.plan import JOB_FILE, Entry, with_dependencies
+from runyard.engine.taskrecord import recorded_task
 from runyard.errors import ConfigError, StoreError
 from runyard.states import JobState
 from runyard.store import records

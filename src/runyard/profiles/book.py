@@ -39,7 +39,7 @@ class Profile:
     """A profile's fields.
 
     Args:
-        name: Its name.
+        name: Its name; empty where there is none.
         fields: What was written, interpolations not filled in.
         origins: For each field, where it was written (the strongest place).
         chain: Its name, and those of its parents, the nearest first.
@@ -52,6 +52,8 @@ class Profile:
 
     def where(self, name: str = "") -> str:
         """Return where a field stands, for messages: file, profile, and the parent it comes from."""
+        if not self.name:
+            return "this launch"
         own = (origin for origin in self.origins.values() if origin.section == self.name)
         origin = self.origins.get(name) or next(own, None)
         path = f"{origin.path}: " if origin else ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from runyard.profiles.interpolate import Unfilled, fill
 from runyard.profiles.translate import Layer, Words, combine, shared_words
 
 MODES = ("run", "batch")
+Beneath = Callable[[type[Executor], Mapping[str, Any]], Sequence[Layer]]
+"""Gives layers below a profile, for the executor that it leads to."""
 PREFIX = "run."
 _TEXTS = frozenset({"env_vars", "executor", "launcher", "packager", "setup_lines", "startup_commands", "tunnel"})
 """Fields whose text is taken as it is typed: ``none`` is the name of a packager."""
@@ -36,6 +38,7 @@ class Target:
         dry_run: Only show what would be submitted.
         detach: Do not wait for the end.
         warnings: Lines for the user.
+        origins: For each field that is not the executor's own default, where it was written.
     """
 
     profile: Profile
@@ -44,6 +47,7 @@ class Target:
     dry_run: bool = False
     detach: bool = False
     warnings: tuple[str, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_profile(
@@ -84,6 +88,7 @@ def resolve(
     defaults: Mapping[str, Any] | None = None,
     book: Book | None = None,
     environ: Mapping[str, str] | None = None,
+    beneath: Beneath = lambda _, __: (),
 ) -> Target:
     """Return what :func:`load_profile` does, and what a launch has to know besides.
 
@@ -94,6 +99,7 @@ def resolve(
         defaults: Fields that the profile's win over.
         book: The profiles; default: those that hold in the current folder.
         environ: Environment; default: this process's.
+        beneath: See :func:`settle`.
 
     Raises:
         ProfileError: when the profile cannot be used.
@@ -103,6 +109,34 @@ def resolve(
     here = os.environ if environ is None else environ
     book = open_book(Path.cwd(), here) if book is None else book
     profile = filled(book.profile(name), here)
+    return settle(profile, mode, overrides, defaults, _wandb_section(book, here), here, beneath)
+
+
+def settle(
+    profile: Profile,
+    mode: str = "run",
+    overrides: Mapping[str, Any] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    wandb_section: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    beneath: Beneath = lambda _, __: (),
+) -> Target:
+    """Return where a profile leads that is at hand already.
+
+    Args:
+        profile: The profile, variables filled in. One without a name stands for none.
+        mode: ``"run"`` or ``"batch"``.
+        overrides: Fields that win over the profile's.
+        defaults: Fields that the profile's win over.
+        wandb_section: The section ``[wandb]``; None forwards no tokens.
+        environ: Environment; default: this process's.
+        beneath: Gives further layers below the profile, the weakest first, once the executor's class, and the fields
+            of the layers above, are known.
+
+    Raises:
+        ProfileError: when something in it cannot be used.
+    """
+    here = os.environ if environ is None else environ
     layers = [
         Layer(respelled(defaults or {}), lambda field: f"default {field}"),
         Layer(profile.fields, profile.where),
@@ -118,14 +152,18 @@ def resolve(
     )
     cls = build.executor_type(build.plain(kind), at)
     known = frozenset(types.signature(cls).parameters)
-    words = combine(layers, known, mode, here)
-    env, warnings = wandb.environment(_wandb_section(book, here), words.fields.get("env_vars", {}), here)
     given = combine(layers[2:], known, mode, here).fields
+    above = {name: build.plain(value) for layer in layers for name, value in layer.fields.items()}
+    words = combine([*beneath(cls, above), *layers], known, mode, here)
+    env, warnings = words.fields.get("env_vars", {}), list[str]()
+    if wandb_section is not None:
+        env, warnings = wandb.environment(wandb_section, env, here)
     if env:
         words.fields["env_vars"] = env
     flags = {n: build.typed(v, bool, n, words.where(n)) for n, v in words.take("dry_run", "detach").items()}
+    origins = {name: words.where(name) for name in words.fields}
     executor = _executor(cls, words, known)
-    return Target(profile, executor, frozenset(given), **flags, warnings=tuple(warnings))
+    return Target(profile, executor, frozenset(given), **flags, warnings=tuple(warnings), origins=origins)
 
 
 def filled(profile: Profile, environ: Mapping[str, str]) -> Profile:

@@ -23,7 +23,7 @@ def read(path: str, section: str = "") -> Any:
     Raises:
         OverrideError: when there is no such file or section, or the content is damaged.
     """
-    from runyard.config.serialize import parse
+    from runyard.config.formats import parse
     from runyard.errors import ConfigError
 
     file = Path(path).expanduser()
