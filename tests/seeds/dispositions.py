@@ -111,17 +111,7 @@ def ships(*expected: frozenset[str] | None) -> Runs:
 
 SKYPILOT, DGX, LEPTON = Waits(("SkypilotExecutor",)), Waits(("DGXCloudExecutor",)), Waits(("LeptonExecutor",))
 KUBEFLOW = Waits(("KubeflowExecutor",))
-RECIPES, RAY_RECIPES = Waits(("cli.App",)), Waits(("RayCluster", "cli.App"))
-RECIPE_COMMANDS = {
-    2: (("run", {"nodes": 2}), ("batch", {"nodes": 2}), ("run", {"nodes": 2})),
-    13: (("run", {"nodes": 2}), ("run", {"nodes": 8})),
-    14: (("run", {"nodes": 2}), ("run", {"nodes": 2})),
-}
-"""Commands of document 004 that wait for recipes, by block: for each its mode, and fields of its executor.
-
-What they say of the profile is tested already. When recipes are there, the commands themselves are executed, with
-``--dry-run``, on a program that has the recipes they name.
-"""
+RAY_RECIPES = Waits(("RayCluster",))
 
 SLURM_GPU = ("#SBATCH --account=my_account", "#SBATCH --partition=gpu")
 PYTORCH = ("pytorch/pytorch:latest",)
@@ -186,7 +176,7 @@ BLOCKS: dict[tuple[str, int], Runs | Test | Drawing | Profiles | Waits] = {
     ("003", 16): Test("test_staging_in_a_config_map"),
     ("003", 17): KUBEFLOW,
     ("004", 1): Drawing(),
-    ("004", 2): RECIPES,
+    ("004", 2): Test("test_the_quick_start_of_recipes"),
     ("004", 3): Profiles(),
     ("004", 4): Profiles(),
     ("004", 5): Profiles(),
@@ -197,7 +187,7 @@ BLOCKS: dict[tuple[str, int], Runs | Test | Drawing | Profiles | Waits] = {
     ("004", 10): Profiles(),
     ("004", 11): ships(CODE | CONFIGS | {"data/index.json"}),
     ("004", 12): Profiles(),
-    ("004", 13): RECIPES,
+    ("004", 13): Test("test_overrides_of_recipes"),
     ("004", 14): RAY_RECIPES,
 }
 
@@ -222,7 +212,7 @@ COMMANDS: dict[tuple[str, int, int], Test | Waits] = {
     ("003", 514, 1): KUBEFLOW,
     ("003", 515, 1): KUBEFLOW,
     ("003", 556, 1): KUBEFLOW,
-    ("004", 83, 1): RECIPES,
+    ("004", 83, 1): Test("test_a_recipe_uses_its_profile"),
     ("004", 171, 1): MECHANISM,
     ("004", 181, 1): MECHANISM,
 }

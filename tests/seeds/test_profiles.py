@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import sys
 import tomllib
@@ -12,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dispositions import BLOCKS, CODE, CONFIGS, RECIPE_COMMANDS, SRC, TRACKED, Profiles
+from dispositions import BLOCKS, CODE, CONFIGS, SRC, TRACKED, Profiles
 
 import runyard as run
 import seed_files
 from runyard.errors import ProfileError
 from runyard.executors import builtin_kinds
 from runyard.profiles.book import RESERVED
-from runyard.profiles.load import parse_overrides, resolve
+from runyard.profiles.load import resolve
 from seed_blocks import Executed, preview
 
 pytestmark = pytest.mark.seeds
@@ -32,7 +31,7 @@ PACKAGERS = {
     "none": run.Packager,
 }
 RECIPE_DEFAULTS = {"time", "nproc_per_node"}
-"""Defaults of the reference that hold for recipes: a plain command has its executor's limit, and runs once a node."""
+"""Defaults that hold for recipes (test_recipes.py): a plain command has its executor's limit, and runs once a node."""
 WAITING = ("skypilot", "dgxcloud")
 """Executors that the page names, and that are not built yet: remove one from here when it is."""
 
@@ -152,24 +151,6 @@ def test_executors_that_are_not_built_yet(kind: str, project: Path) -> None:
     (project / "env.toml").write_text(f'[p]\nexecutor = "{kind}"\n')
     with pytest.raises(ProfileError, match="this Runyard has no such executor"):
         run.load_profile("p")
-
-
-@pytest.mark.parametrize("number", RECIPE_COMMANDS)
-def test_the_profile_part_of_commands_that_wait_for_recipes(number: int, project: Path) -> None:
-    """Their profile, mode, overrides and dry run, on a plain command in place of the recipe."""
-    (project / "env.toml").write_text(seed_files.block("004", 3).text)
-    lines = [line for line in seed_files.block("004", number).text.splitlines() if line.startswith("uv run ")]
-    for line, (mode, fields) in zip(lines, RECIPE_COMMANDS[number], strict=True):
-        words = shlex.split(line)
-        option = next(word for word in words if word in ("--run", "--batch"))
-        profile = words[words.index(option) + 1]
-        overrides = [word for word in words if word.startswith("run.")]
-        assert option == f"--{mode}"
-        target = resolve(profile, mode, parse_overrides(overrides))
-        assert {name: getattr(target.executor, name) for name in fields} == fields
-        done = runyard("run", option, profile, *overrides, "--dry-run", "--", "true")
-        assert f"#SBATCH --nodes={fields['nodes']}\n" in done.stdout, done.stderr
-        assert "#SBATCH --account=YOUR-ACCOUNT\n" in done.stdout
 
 
 def test_run_waits_and_batch_returns(project: Path) -> None:
