@@ -63,9 +63,7 @@ def owned_by(uid: int, gid: int) -> bytes:
     return b"".join(b"%07o\x00" % n if n < 1 << 21 else b"\x80" + n.to_bytes(7, "big") for n in (uid, gid))
 
 
-def _block(
-    name: bytes, kind: bytes, mode: int, size: int, link: bytes, prefix: bytes, owner: bytes = _OWNER
-) -> bytes:
+def _block(name: bytes, kind: bytes, mode: int, size: int, link: bytes, prefix: bytes, owner: bytes = _OWNER) -> bytes:
     # Above 8 GiB the octal field is full: GNU's base-256 notation.
     number = b"%011o\x00" % size if size < 1 << 33 else b"\x80" + size.to_bytes(11, "big")
     head = b"%s%07o\x00%s%s%011o\x00" % (name.ljust(100, b"\0"), mode, owner, number, TIME)

@@ -164,9 +164,14 @@ def is_remote(cluster: str) -> bool:
     return not cluster.startswith("unix://")
 
 
+def is_here(cluster: str) -> bool:
+    """Say whether an engine is one of this machine's."""
+    return cluster.startswith(f"unix://{socket.gethostname()}/")
+
+
 def is_in_reach(cluster: str) -> bool:
     """Say whether an engine can be asked from this machine: a socket only where it lies."""
-    return is_remote(cluster) or cluster.startswith(f"unix://{socket.gethostname()}/")
+    return is_remote(cluster) or is_here(cluster)
 
 
 def machine_of(cluster: str) -> str:

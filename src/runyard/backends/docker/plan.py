@@ -174,9 +174,7 @@ def executors_of(job: Job) -> list[DockerExecutor]:
     return typed
 
 
-def _create(
-    job: Job, component: Component, executor: DockerExecutor, caller: Caller, engine: str
-) -> dict[str, Any]:
+def _create(job: Job, component: Component, executor: DockerExecutor, caller: Caller, engine: str) -> dict[str, Any]:
     more = dict(executor.additional_kwargs)
     script = f"{paths_for(job, engine).job}/{_script(job, component)}"
     mounts = _volumes(job, component, engine, more) if address.is_remote(engine) else _mounts(job, component)
