@@ -227,6 +227,8 @@ class DockerBackend:
             shown = engine.containers(plan.JOB_LABEL)
             for handle in mine:
                 out[handle] = self._observe(engine, handle, shown.get(leftovers.key(handle), {}))
+            if address.is_remote(cluster) and mine and all(out[handle].state in ENDED for handle in mine):
+                self._remote(cluster).dismiss(mine[0].folder)
         return out
 
     def _observe(self, engine: Engine, handle: Handle, shown: Mapping[str, Seen]) -> Observation:

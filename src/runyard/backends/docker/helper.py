@@ -15,7 +15,7 @@ from runyard.errors import BackendError, Unavailable
 CODE_VOLUME = "runyard-code"
 """The volume of an engine with the code trees that were sent to it."""
 CACHE_DIR = "/runyard/cache"
-SECONDS = 900
+SECONDS = 300
 """How long a helper lives; then the next one is started."""
 _TRIES = 3
 
