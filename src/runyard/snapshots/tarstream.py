@@ -154,26 +154,29 @@ def folder_member(name: bytes, mode: int = 0o755, owner: bytes = b"") -> bytes:
     return header(name.rstrip(b"/") + b"/", _DIR, mode, owner=owner)
 
 
-def tree_members(entries: Iterable[Entry], read: Callable[[Entry], Iterable[bytes]], prefix: bytes) -> Iterator[bytes]:
+def tree_members(
+    entries: Iterable[Entry], read: Callable[[Entry], Iterable[bytes]], prefix: bytes, owner: bytes = b""
+) -> Iterator[bytes]:
     """Yield the tar members of a tree below ``prefix``, each folder before what is in it, without the end.
 
     Args:
         entries: The files, links and empty folders.
         read: Gives the content of an entry in pieces.
         prefix: The tree's own folder, which is made too.
+        owner: See :func:`header`.
     """
     made: set[str] = set()
-    yield folder_member(prefix)
+    yield folder_member(prefix, owner=owner)
     for entry in entries:
         for parent in _parents(entry.path if entry.tag == FOLDER else entry.path.rpartition("/")[0], made):
-            yield folder_member(prefix + b"/" + os.fsencode(parent))
+            yield folder_member(prefix + b"/" + os.fsencode(parent), owner=owner)
         if entry.tag == FOLDER:
             continue
         name = prefix + b"/" + os.fsencode(entry.path)
         if entry.tag == LINK:
-            yield header(name, _SYM, 0o777, link=os.fsencode(entry.value))
+            yield header(name, _SYM, 0o777, link=os.fsencode(entry.value), owner=owner)
             continue
-        yield header(name, _FILE, 0o755 if entry.executable else 0o644, entry.size)
+        yield header(name, _FILE, 0o755 if entry.executable else 0o644, entry.size, owner=owner)
         if entry.size:
             yield from read(entry)
         yield padding(entry.size)

@@ -166,8 +166,7 @@ class DockerBackend:
             if remote and "created" in states:
                 pairs = zip(zip(made, creates, strict=True), states, strict=True)
                 new = [pair for pair, state in pairs if state == "created"]
-                with self._one_at_a_time:
-                    remote.deliver(request, document, new)
+                remote.deliver(request, document, new)
             for id, state in zip(made, states, strict=True):
                 if state == "created":
                     engine.start(id)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import posixpath
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from runyard.backends.base import CODE_FOLDER, RUNNER_FOLDER, Request
-from runyard.backends.docker.files import Files, Gone
+from runyard.backends.docker.files import Files, Gone, Ran
 from runyard.backends.docker.helper import CACHE_DIR, Helper
 from runyard.backends.docker.plan import EXPERIMENT_DIR, PRIVATE_DIR
 from runyard.backends.wrapper import ATTEMPTS
@@ -23,10 +25,14 @@ from runyard.snapshots.manifest import Entry
 from runyard.snapshots.packs import ObjectReader
 from runyard.snapshots.tarstream import END, file_member, folder_member, owned_by, tree_members
 
+SMALL_TREE = 128 << 10
+"""A code tree of so many bytes (and a file for each thousand) is sent for each experiment: asking costs as much."""
 KEEP = 16
-"""Code trees that an engine keeps for later launches."""
+"""Larger code trees that an engine keeps for later launches."""
 _STAYS = frozenset({ATTEMPTS, "log"})
 _TRIES = 3
+_GONE = 9
+"""Exit code where another launch has removed the engine's copy of a tree meanwhile."""
 
 Owner = tuple[int, int]
 
@@ -50,7 +56,7 @@ ls -t | while read -r name; do
 done
 exit 0
 """
-_COPY = f"""[ -f {CACHE_DIR}/"$1.ok" ] || exit 9
+_COPY = f"""[ -f {CACHE_DIR}/"$1.ok" ] || exit {_GONE}
 mkdir -p "${{2%/*}}" && rm -rf "$2" "$2.part" || exit 1
 cp -a {CACHE_DIR}/"$1" "$2.part" && chown -R -h "$3" "$2.part" && mv "$2.part" "$2" && : > "$2.ok"
 """
@@ -68,6 +74,7 @@ class Delivery:
         self._files = files
         self._helper = helper
         self._there: set[tuple[str, str]] = set()
+        self._first = threading.Lock()
 
     def bring(
         self, request: Request, document: Mapping[str, Any], made: Sequence[tuple[str, Mapping[str, Any]]]
@@ -87,18 +94,46 @@ class Delivery:
         volume, (first, create) = str(document["volume"]), made[0]
         owner = self._owner(first, create)
         try:
-            for tree in request.options.get("code", ()):
-                self._bring_code(first, volume, str(create["image"]), tree, owner)
             # Asked before: while a stream goes in, the engine answers no question about the container.
-            fresh = not self._has(first, volume, RUNNER_FOLDER)
-            self._files.put(first, EXPERIMENT_DIR, _members(Path(request.folder), owner, fresh))
-            self._there.add((volume, RUNNER_FOLDER))
+            if self._lacks(first, volume, request):
+                with self._first:
+                    self._bring_first(first, volume, str(create["image"]), request, owner)
+            else:
+                self._files.put(first, EXPERIMENT_DIR, chain(_job(Path(request.folder), owner), [END]))
             if request.secrets:
                 data = Path(request.secrets).read_bytes()
                 for id, options in made:
                     self._bring_secrets(id, options, data)
         except Gone as e:
             raise SubmitError("its container was removed before it started", hint="launch again") from e
+
+    def _lacks(self, id: str, volume: str, request: Request) -> list[str]:
+        """Return what an experiment's volume does not hold yet, of what its jobs share."""
+        trees = [f"{CODE_FOLDER}/{tree['tree']}" for tree in request.options.get("code", ()) if "link" not in tree]
+        return [name for name in (RUNNER_FOLDER, *dict.fromkeys(trees)) if not self._has(id, volume, name)]
+
+    def _bring_first(self, id: str, volume: str, image: str, request: Request, owner: Owner) -> None:
+        """Bring what the jobs of an experiment share, and the job's files: small things as one stream."""
+        lacks = self._lacks(id, volume, request)
+        own = owned_by(*owner)
+        with ExitStack() as stack:
+            streams = [_job(Path(request.folder), owner)]
+            for tree in request.options.get("code", ()):
+                name = f"{CODE_FOLDER}/{tree['tree']}"
+                if name not in lacks:
+                    continue
+                snapshot = Snapshot.load(tree["hash"], home=Path(tree["store"]).parent)
+                if snapshot.total_size > SMALL_TREE or len(snapshot.entries) > SMALL_TREE >> 10:
+                    self._bring_tree(self._helper(volume, image), snapshot, name, owner)
+                    continue
+                index = stack.enter_context(Index(snapshot.folder))
+                read = content_of(stack.enter_context(ObjectReader(index, snapshot.folder)))
+                streams += [tree_members(snapshot.entries, read, name.encode(), own), _mark(name)]
+            if RUNNER_FOLDER in lacks:
+                base = Path(request.folder).parent / RUNNER_FOLDER
+                streams += [_below(base, RUNNER_FOLDER.encode(), b"", 0o755, 0o644), _mark(RUNNER_FOLDER)]
+            self._files.put(id, EXPERIMENT_DIR, chain(*streams, [END]))
+        self._there.update((volume, name) for name in lacks)
 
     # -- the job's own files -------------------------------------------------------------------
 
@@ -135,33 +170,21 @@ class Delivery:
 
     # -- code ----------------------------------------------------------------------------------
 
-    def _bring_code(self, id: str, volume: str, image: str, tree: Mapping[str, Any], owner: Owner) -> None:
-        """Make a code tree in the experiment's volume, out of the engine's copy; send what that lacks.
+    def _bring_tree(self, helper: Helper, snapshot: Snapshot, name: str, owner: Owner) -> None:
+        """Make a code tree in an experiment's volume, out of the engine's copy; send what that lacks.
 
         Raises:
             PackagingError: when it could not be made.
         """
-        name = f"{CODE_FOLDER}/{tree['tree']}"
-        if "link" in tree or self._has(id, volume, name):
-            return
-        helper = self._helper(volume, image)
-        store = Path(tree["store"])
-        snapshot = Snapshot.load(tree["hash"], home=store.parent)
         goal = f"{EXPERIMENT_DIR}/{name}"
         for _ in range(_TRIES):
-            said = helper.run(_PROBE, snapshot.hash)
-            known = said.out.decode().split()
+            known = helper.run(_PROBE, snapshot.hash).out.decode().split()
             if known[:1] != ["have"]:
                 self._send(helper, snapshot, known)
             said = helper.run(_COPY, snapshot.hash, goal, f"{owner[0]}:{owner[1]}")
-            if said.code != 9:  # else another launch has removed it meanwhile
+            if said.code != _GONE:
                 break
-        if said.code:
-            raise PackagingError(
-                f"the code could not be put in place on the Docker engine: {said.err.decode('utf-8', 'replace')}",
-                hint="the image needs coreutils or BusyBox, and the engine free space: docker system df",
-            )
-        self._there.add((volume, name))
+        self._must(said)
 
     def _send(self, helper: Helper, snapshot: Snapshot, known: Sequence[str]) -> None:
         """Bring a tree to the engine's store: what differs from one that it has, or the whole."""
@@ -183,10 +206,11 @@ class Delivery:
             self._files.put(helper.id(), CACHE_DIR, members())
         self._must(helper.run(_FINISH, part, snapshot.hash))
 
-    def _must(self, said: Any) -> None:
+    @staticmethod
+    def _must(said: Ran) -> None:
         if said.code:
             raise PackagingError(
-                f"the code could not be stored on the Docker engine: {said.err.decode('utf-8', 'replace').strip()}",
+                f"the code could not be put in place on the engine: {said.err.decode('utf-8', 'replace').strip()}",
                 hint="the image needs coreutils or BusyBox, and the engine free space: docker system df",
             )
 
@@ -226,13 +250,14 @@ def _paths(entries: Iterable[Entry]) -> set[str]:
     return found
 
 
-def _members(folder: Path, owner: Owner, fresh: bool) -> Iterator[bytes]:
-    """Yield the files of a job's folder, and where they are not there yet those that travel with every job."""
-    yield from _below(folder, os.fsencode(folder.name), owned_by(*owner), 0o700, 0o600, _STAYS)
-    if fresh:
-        yield from _below(folder.parent / RUNNER_FOLDER, RUNNER_FOLDER.encode(), b"", 0o755, 0o644)
-        yield file_member(f"{RUNNER_FOLDER}.ok".encode(), b"")
-    yield END
+def _job(folder: Path, owner: Owner) -> Iterator[bytes]:
+    """Yield the files of a job's folder."""
+    return _below(folder, os.fsencode(folder.name), owned_by(*owner), 0o700, 0o600, _STAYS)
+
+
+def _mark(name: str) -> Iterator[bytes]:
+    """Yield the mark that follows something whole."""
+    yield file_member(f"{name}.ok".encode(), b"")
 
 
 def _below(
