@@ -78,6 +78,7 @@ class Relay:
                 client.close()
                 engine.close()
                 continue
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._pairs.append((client, engine))
             self._start(self._copy, client, engine, "sent")
             self._start(self._copy, engine, client, "received")

@@ -31,7 +31,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def _keys() -> Iterator[Path]:
+def keys() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="ryk-"))
     docker_remote.make_keys(folder / "keys", "localhost")
     yield folder / "keys"
@@ -51,10 +51,10 @@ def _account() -> Iterator[User]:
 
 
 @pytest.fixture(scope="session")
-def _engine(tmp_path_factory: pytest.TempPathFactory, _keys: Path, _account: User) -> Iterator[Engine]:
+def _engine(tmp_path_factory: pytest.TempPathFactory, keys: Path, _account: User) -> Iterator[Engine]:
     if why := docker_engine.missing():
         pytest.skip(why)
-    flags = ("--group", _account.name, *docker_remote.flags_of_tls(_keys))
+    flags = ("--group", _account.name, *docker_remote.flags_of_tls(keys))
     with docker_engine.running(hidden=(tmp_path_factory.getbasetemp(),), flags=flags) as engine:
         engine.folder.chmod(0o711)
         engine.add_image()
@@ -83,13 +83,13 @@ def over_tcp(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Relay:
 
 
 @pytest.fixture
-def over_tls(engine: Engine, _keys: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+def over_tls(engine: Engine, keys: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     """The engine is reached by TCP with TLS: it shows its certificate, and wants ours."""
     path = engine.folder / "tls.sock"
     with docker_remote.relay(path if path.exists() else docker_remote.open_tls(engine)) as made:
         monkeypatch.setenv("DOCKER_HOST", f"tcp://localhost:{made.port}")
         monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
-        monkeypatch.setenv("DOCKER_CERT_PATH", str(_keys))
+        monkeypatch.setenv("DOCKER_CERT_PATH", str(keys))
         yield made
 
 

@@ -1,4 +1,7 @@
-"""The conformance suite on ``DockerExecutor``, against an engine that does not see this machine's files, over ssh."""
+"""The conformance suite on ``DockerExecutor``, against an engine that does not see this machine's files.
+
+All of it over TCP; over ssh what is different there: logins, the loss of a connection, who is asked when.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,6 @@ import processes
 from docker_engine import IMAGE, Engine
 from runyard.executors.docker import DockerExecutor
 from runyard.testing import conformance
-from ssh_servers import Server
 
 
 @pytest.fixture
@@ -35,8 +37,9 @@ def outage(engine: Engine) -> Callable[[], Any]:
 
 @pytest.fixture
 def harness(
-    request: pytest.FixtureRequest, tmp_path: Path, engine: Engine, outage: Any, over_ssh: Server
+    request: pytest.FixtureRequest, tmp_path: Path, engine: Engine, outage: Any
 ) -> Iterator[conformance.Harness]:
+    request.getfixturevalue("over_ssh" if request.node.originalname == "test_over_ssh" else "over_tcp")
     network = None if "group" in request.node.callspec.params["scenario"] else "none"
     volume = docker_remote.shared_folder(engine, tmp_path)
     subprocess.run(["git", "init", "-q", str(tmp_path / "work")], check=True)
@@ -52,4 +55,23 @@ def harness(
     processes.until(lambda: not processes.controllers(tmp_path / "home"), "the end of all controllers")
 
 
-test_docker_over_ssh = conformance.suite()
+test_over_tcp = conformance.suite()
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "succeeds",
+        "large_log_is_read_in_pieces",
+        "function_of_a_module",
+        "cancel_a_running_task",
+        "group_fails_when_any_member_fails",
+        "secrets_never_show",
+        "ambiguous_submission_is_adopted",
+        "outage_changes_nothing",
+        "controller_killed_after_it_submitted",
+        "follow_after_detach",
+    ],
+)
+def test_over_ssh(scenario: str, harness: conformance.Harness) -> None:
+    conformance.check(scenario, harness)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from runyard.backends.docker import transport
@@ -81,7 +81,7 @@ class Engine:
             if self._in_doubt or self.way.knocks:
                 options = self.way.ready()
                 if self._client is None:
-                    self._client = docker.DockerClient(**options, version="auto", timeout=_SECONDS)
+                    self._client = _client(docker, options)
                     weakref.finalize(self, self._client.close)
             yield self._client
             self._in_doubt = False
@@ -260,6 +260,20 @@ class Engine:
         for network in networks:
             self.remove((), network)
         return len(ids) + len(networks)
+
+
+def _client(docker: Any, options: Mapping[str, Any]) -> Any:
+    """Return a client of docker-py that has asked the engine for its version."""
+    if "tls" not in options:
+        return docker.DockerClient(**options, version="auto", timeout=_SECONDS)
+    # REQUESTS_CA_BUNDLE, where it is set, would replace the authority that was given; so nobody asks before it is off.
+    first = docker.DockerClient(**options, version=docker.constants.DEFAULT_DOCKER_API_VERSION, timeout=_SECONDS)
+    with closing(first):
+        first.api.trust_env = False
+        version = first.api.version(api_version=False)["ApiVersion"]
+    client = docker.DockerClient(**options, version=version, timeout=_SECONDS)
+    client.api.trust_env = False
+    return client
 
 
 def known_arguments() -> frozenset[str]:
