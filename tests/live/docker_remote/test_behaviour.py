@@ -52,7 +52,7 @@ def remove(id: str) -> None:
 def containers(engine: Engine) -> list[str]:
     """Return the containers of jobs; a helper may live a little longer."""
     with engine.client_closing() as client:
-        names = [c["Names"][0] for c in client.api.containers(all=True)]
+        names = [c["Names"][0].lstrip("/") for c in client.api.containers(all=True)]
     return [name for name in names if not name.endswith(".helper")]
 
 
@@ -72,7 +72,7 @@ def tree(folder: Path, count: int, size: int = 400) -> None:
 
 
 def test_code_is_what_is_on_disk(engine: Engine, over_tcp: Relay, work: Path) -> None:
-    """Odd names, links, executables and empty files arrive; the tree is writable, and an experiment's tasks share it."""
+    """Odd names, links, executables and empty files arrive; the tree is writable, and shared in an experiment."""
     names = ["plain", "with space", "-dash", "quo'te\"$x", "new\nline", "é", os.fsdecode(b"\xff"), "x" * 200]
     for name in names:
         (work / name).write_text(f"{len(name)}\n")
@@ -102,7 +102,7 @@ for where, folders, files in os.walk(b"."):
     assert results["writes"].log_path.read_text() == "runs\n"
     assert results["reads"].log_path.read_text() == f"one\n5\nmore\n{os.getuid()}\n"
     again = result_of(run.Script(inline="ls; cat plain"))
-    assert again.log_path.read_text().endswith("\n5\n"), "a later launch got what a task had written"
+    assert again.log_path.read_bytes().endswith(b"\n5\n"), "a later launch got what a task had written"
 
 
 def test_second_launch_sends_no_code(engine: Engine, over_tcp: Relay, work: Path) -> None:

@@ -43,21 +43,21 @@ def test_tls(over_tls: Relay) -> None:
     works()
 
 
-def test_context_withkeys(over_tls: Relay, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_context_with_keys(over_tls: Relay, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As ``docker context create`` writes it; a context in use is found without any variable."""
     host = os.environ["DOCKER_HOST"]
     for name in ("DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     key = hashlib.sha256(b"far").hexdigest()
-    meta, keys = (tmp_path / "docker" / "contexts" / kind / key for kind in ("meta", "tls"))
+    meta, tls = (tmp_path / "docker" / "contexts" / kind / key for kind in ("meta", "tls"))
     meta.mkdir(parents=True)
     (meta / "meta.json").write_text(
         json.dumps({"Name": "far", "Endpoints": {"docker": {"Host": host, "SkipTLSVerify": False}}})
     )
-    (keys / "docker").mkdir(parents=True)
+    (tls / "docker").mkdir(parents=True)
     for name in ("ca.pem", "cert.pem", "key.pem"):
-        shutil.copy(keys / name, keys / "docker" / name)
+        shutil.copy(keys / name, tls / "docker" / name)
     (tmp_path / "docker" / "config.json").write_text(json.dumps({"currentContext": "far"}))
     works()
 
