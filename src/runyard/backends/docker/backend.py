@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -350,7 +351,7 @@ def _caller() -> plan.Caller:
     name = ""
     with suppress(KeyError):
         name = pwd.getpwuid(uid).pw_name
-    return plan.Caller(uid, os.getgid(), name)
+    return plan.Caller(uid, os.getgid(), name, socket.gethostname())
 
 
 def _code(job: Job, component: Component, create: Mapping[str, Any]) -> dict[str, Any]:

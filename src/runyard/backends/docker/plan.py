@@ -48,11 +48,12 @@ _OWN_ATTEMPT = "manual-$(cat /proc/sys/kernel/random/uuid)"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who launches: numbers of user and group, and the user's name."""
+    """Who launches: numbers of user and group, the user's name, and the machine."""
 
     uid: int
     gid: int
     name: str
+    host: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,19 @@ def paths_for(job: Job, engine: str) -> Paths:
     )
 
 
-def base_name(job: Job) -> str:
-    """Return how the names of a job's containers begin: no other job, of whatever home, has the same."""
-    return _name(job.id.native, job.local_dir)
+def base_name(job: Job, host: str = "") -> str:
+    """Return how the names of a job's containers begin: no other job, of whatever home, has the same.
+
+    Args:
+        job: The job.
+        host: The launching machine, for an engine that several may use.
+    """
+    return _name(job.id.native, host + job.local_dir)
 
 
-def volume_name(job: Job) -> str:
+def volume_name(job: Job, host: str) -> str:
     """Return the name of the volume with the files of a job's experiment, on an engine of another machine."""
-    return _name(f"runyard-{job.id.experiment}", posixpath.dirname(job.local_dir))
+    return _name(f"runyard-{job.id.experiment}", host + posixpath.dirname(job.local_dir))
 
 
 def _name(text: str, folder: str) -> str:
@@ -112,11 +118,12 @@ def containers(job: Job, caller: Caller, engine: str) -> dict[str, Any]:
     """
     members = executors_of(job)
     own = job.group and members[0].network is None
+    host = caller.host if address.is_remote(engine) else ""
     return {
-        "name": base_name(job),
+        "name": base_name(job, host),
         "engine": engine,
         "network": own,
-        **({"volume": volume_name(job)} if address.is_remote(engine) else {}),
+        **({"volume": volume_name(job, host)} if address.is_remote(engine) else {}),
         "containers": [
             {"member": c.name if job.group else "", "create": _create(job, c, e, caller, engine)}
             for c, e in zip(job.components, members, strict=True)
@@ -177,7 +184,8 @@ def executors_of(job: Job) -> list[DockerExecutor]:
 def _create(job: Job, component: Component, executor: DockerExecutor, caller: Caller, engine: str) -> dict[str, Any]:
     more = dict(executor.additional_kwargs)
     script = f"{paths_for(job, engine).job}/{_script(job, component)}"
-    mounts = _volumes(job, component, engine, more) if address.is_remote(engine) else _mounts(job, component)
+    remote = address.is_remote(engine)
+    mounts = _volumes(job, component, caller, engine, more) if remote else _mounts(job, component)
     own_entry = more.pop("entrypoint", None)
     create: dict[str, Any] = {
         "image": executor.container_image,
@@ -188,7 +196,7 @@ def _create(job: Job, component: Component, executor: DockerExecutor, caller: Ca
             **_labels(more.pop("labels", {})),
             EXPERIMENT_LABEL: job.id.experiment,
             TASK_LABEL: job.id.name,
-            JOB_LABEL: base_name(job),
+            JOB_LABEL: base_name(job, caller.host if remote else ""),
             MEMBER_LABEL: component.name if job.group else "",
         },
         "mounts": mounts + list(more.pop("mounts", ())),
@@ -238,7 +246,9 @@ def _mounts(job: Job, component: Component) -> list[dict[str, Any]]:
     return found
 
 
-def _volumes(job: Job, component: Component, engine: str, more: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _volumes(
+    job: Job, component: Component, caller: Caller, engine: str, more: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """Return what is mounted where no folder of this machine can be."""
     if not component.code:
         raise ConfigError(
@@ -247,7 +257,7 @@ def _volumes(job: Job, component: Component, engine: str, more: Mapping[str, Any
             hint="choose a packager that ships the code (GitArchivePackager, PatternPackager …), "
             "or an engine of this machine: DOCKER_HOST=unix:///var/run/docker.sock",
         )
-    found = [_mount(volume_name(job), EXPERIMENT_DIR, kind="volume")]
+    found = [_mount(volume_name(job, caller.host), EXPERIMENT_DIR, kind="volume")]
     if "link" in component.code:
         found.append(_mount(component.code["link"], f"{EXPERIMENT_DIR}/{CODE_FOLDER}/{component.code['tree']}"))
     if component.secrets and more.get("read_only"):
