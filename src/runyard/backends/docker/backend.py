@@ -24,7 +24,7 @@ from runyard.backends.docker.outcome import Left, Seen
 from runyard.backends.docker.remote import Remote, read_document
 from runyard.backends.docker.volumes import VolumeFetcher
 from runyard.backends.fetching import Fetcher, HereFetcher
-from runyard.errors import CancelError, ConfigError, PackagingError, SubmitError
+from runyard.errors import CancelError, ConfigError, PackagingError, SubmitError, Unavailable
 from runyard.executors.base import Executor
 from runyard.states import ENDED, Observation
 
@@ -226,8 +226,13 @@ class DockerBackend:
             engine.events.drain()
             shown = engine.containers(plan.JOB_LABEL)
             for handle in mine:
-                out[handle] = self._observe(engine, handle, shown.get(leftovers.key(handle), {}))
-            if address.is_remote(cluster) and mine and all(out[handle].state in ENDED for handle in mine):
+                try:
+                    out[handle] = self._observe(engine, handle, shown.get(leftovers.key(handle), {}))
+                except Unavailable:
+                    if engine.in_doubt or len(mine) == 1:
+                        raise
+                    # What this one left cannot be read now; that is no reason to look at no other.
+            if address.is_remote(cluster) and all(h in out and out[h].state in ENDED for h in mine):
                 self._remote(cluster).dismiss(mine[0].folder)
         return out
 

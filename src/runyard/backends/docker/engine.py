@@ -70,7 +70,8 @@ class Engine:
         self.way = transport.to(address)
         self.events = Events(self.way.connect)
         self._client: Any = None
-        self._in_doubt = True
+        self.in_doubt = True
+        """The last question had no answer."""
 
     @contextmanager
     def asking(self) -> Iterator[Any]:
@@ -78,17 +79,17 @@ class Engine:
         docker = sdk()
         requests = importlib.import_module("requests")
         try:
-            if self._in_doubt or self.way.knocks:
+            if self.in_doubt or self.way.knocks:
                 options = self.way.ready()
                 if self._client is None:
                     self._client = _client(docker, options)
                     weakref.finalize(self, self._client.close)
             yield self._client
-            self._in_doubt = False
+            self.in_doubt = False
         except docker.errors.APIError:
             raise
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as e:
-            self._in_doubt = True
+            self.in_doubt = True
             raise self._unavailable(e) from e
 
     def _unavailable(self, error: Exception) -> Unavailable:

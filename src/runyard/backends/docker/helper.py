@@ -6,6 +6,7 @@ that look after an experiment share one, by its name. Most short experiments nev
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 from runyard.backends.docker.files import Files, Gone, Ran
@@ -15,7 +16,7 @@ from runyard.errors import BackendError, Unavailable
 CODE_VOLUME = "runyard-code"
 """The volume of an engine with the code trees that were sent to it."""
 CACHE_DIR = "/runyard/cache"
-SECONDS = 300
+SECONDS = 900
 """How long a helper lives; then the next one is started."""
 _TRIES = 3
 
@@ -46,15 +47,18 @@ class Helper:
         Raises:
             Unavailable: when there can be no helper.
         """
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
+            time.sleep(0.2 * attempt)  # the last one may be about to be removed
+            self._id = self._id or self._start()
             with suppress(Gone):
-                return self._files.run(self.id(), ["sh", "-c", script, "sh", *args])
+                return self._files.run(self._id, ["sh", "-c", script, "sh", *args])
             self._id = ""
         raise Unavailable(f"the container {self.name} ends again and again", hint="see `docker events`")
 
     def id(self) -> str:
         """Return the id of the container, which runs."""
-        if not self._id:
+        seen = self._files.engine.inspect(self._id) if self._id else None
+        if seen is None or not seen.live:
             self._id = self._start()
         return self._id
 

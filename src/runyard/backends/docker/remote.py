@@ -81,12 +81,10 @@ class Remote:
         volume = str(request.options["volume"])
         if not self.files.has_volume(volume):
             return False
-        document = json.loads(request.files[CONTAINERS])
-        helper, base = self.helper(volume, image_of(document)), _there(request.folder)
-        return any(
-            self.files.stat(helper.id(), f"{base}/{'/'.join([ATTEMPTS, str(attempt), *filter(None, [m])])}/started")
-            for m in members
-        )
+        helper = self.helper(volume, image_of(json.loads(request.files[CONTAINERS])))
+        base = f"{_there(request.folder)}/{ATTEMPTS}/{attempt}"
+        marks = ["/".join([base, *([m] if m else []), "started"]) for m in members]
+        return helper.run('for mark; do [ ! -e "$mark" ] || exit 0; done; exit 1', *marks).code == 0
 
     def follow(self, handle: Handle, shown: Mapping[str, Seen]) -> None:
         """Bring what is new of the logs of an attempt whose containers are shown."""
