@@ -54,7 +54,7 @@ _MAGIC = b"ustar\x00" + b"00" + bytes(64) + b"0000000\x00" * 2  # version, user 
 
 
 def owned_by(uid: int, gid: int) -> bytes:
-    """Return the part of a header that names the owner.
+    r"""Return the part of a header that names the owner.
 
     Example:
         >>> owned_by(1000, 100)
