@@ -62,15 +62,11 @@ test_over_tcp = conformance.suite()
     "scenario",
     [
         "succeeds",
-        "large_log_is_read_in_pieces",
         "function_of_a_module",
-        "cancel_a_running_task",
         "group_fails_when_any_member_fails",
         "secrets_never_show",
-        "ambiguous_submission_is_adopted",
         "outage_changes_nothing",
         "controller_killed_after_it_submitted",
-        "follow_after_detach",
     ],
 )
 def test_over_ssh(scenario: str, harness: conformance.Harness) -> None:

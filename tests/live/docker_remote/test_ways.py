@@ -62,7 +62,7 @@ def test_context_with_keys(over_tls: Relay, keys: Path, tmp_path: Path, monkeypa
     works()
 
 
-def test_tls_withoutkeys(over_tls: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_without_keys(over_tls: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DOCKER_TLS_VERIFY")
     refused("TLS", hint="DOCKER_TLS_VERIFY")
 
@@ -93,7 +93,7 @@ def test_ssh_with_an_unknown_host_key(over_ssh: Server) -> None:
 
 
 def test_ssh_without_a_login(over_ssh: Server) -> None:
-    over_ssh.user.write(".ssh/authorizedkeys", "", mode=0o600)
+    over_ssh.user.write(".ssh/authorized_keys", "", mode=0o600)
     refused("refused the login", hint="check user and key")
 
 
