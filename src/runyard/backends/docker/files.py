@@ -17,6 +17,8 @@ from runyard.snapshots.tarstream import gzipped
 from runyard.tunnels.archive import PieceReader
 
 _BLOCK = 1 << 18
+_LONG_SECONDS = 900
+"""How long an engine may say nothing while it copies or writes many files."""
 _STAT = "X-Docker-Container-Path-Stat"
 
 
@@ -88,7 +90,8 @@ class Files:
         """
         with self.engine.asking() as client, self.engine.reading():
             try:
-                answer = client.api.head(client.api._url("/containers/{0}/archive", id), params={"path": path})
+                url = client.api._url("/containers/{0}/archive", id)
+                answer = client.api.head(url, params={"path": path}, timeout=client.api.timeout)
                 if answer.status_code == 404:
                     _check(client, id)
                     return None
@@ -141,7 +144,10 @@ class Files:
         """
         with self.engine.asking() as client, self.engine.submitting():
             try:
-                client.api.put_archive(id, folder, gzipped(members, level=1))
+                # docker-py's put_archive would wait a minute for the engine to have written everything down.
+                url, data = client.api._url("/containers/{0}/archive", id), gzipped(members, level=1)
+                answer = client.api.put(url, params={"path": folder}, data=data, timeout=_LONG_SECONDS)
+                client.api._raise_for_status(answer)
             except sdk().errors.NotFound as e:
                 raise Gone from e
 
@@ -159,7 +165,7 @@ class Files:
                 made = api.exec_create(id, list(argv), user="0:0")
                 # Without the upgrade that docker-py's exec_start asks for: it loses what comes with the headers.
                 start = api._url("/exec/{0}/start", made["Id"])
-                answer = api._post_json(start, data={"Tty": False, "Detach": False}, stream=True)
+                answer = api._post_json(start, data={"Tty": False, "Detach": False}, stream=True, timeout=_LONG_SECONDS)
                 api._raise_for_status(answer)
                 out, err = demultiplexed(answer.raw.read())
                 answer.close()
