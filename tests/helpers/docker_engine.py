@@ -237,8 +237,10 @@ class Engine:
                 with suppress(Exception):
                     client.api.remove_container(container["Id"], force=True, v=True)
             client.networks.prune()
-            for volume in client.api.volumes()["Volumes"] or ():
-                client.api.remove_volume(volume["Name"], force=True)
+            ours = [v["Name"] for v in client.api.volumes()["Volumes"] or () if v["Name"].startswith("runyard-")]
+            for name in ours:
+                with suppress(Exception):  # that of a container which the engine is just removing
+                    client.api.remove_volume(name, force=True)
 
     def _tell(self, *words: str) -> None:
         assert self._first is not None
