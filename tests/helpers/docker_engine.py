@@ -29,6 +29,7 @@ IMAGE = "runyard-test:latest"
 TOOLS = """
 bash sh env ls cat cp mv rm mkdir mkfifo rmdir touch ln stat sleep seq sha256sum wc id date head tail tr sort uname
 chmod chown chgrp df nproc printf test true false timeout dd sed grep awk ps hostname getent git
+find xargs readlink
 """
 
 
@@ -40,6 +41,8 @@ import os, select, shutil, signal, subprocess, sys, time
 folder = sys.argv[1]
 for command in (["mount", "-t", "tmpfs", "tmpfs", "/run/containerd"], ["ip", "link", "set", "lo", "up"]):
     subprocess.run(command, check=command[0] == "mount", stderr=subprocess.DEVNULL)
+for hidden in sys.argv[2:]:
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", hidden], check=True)
 daemons = {}
 
 def start(name, *argv):
@@ -117,6 +120,10 @@ class Engine:
 
     folder: Path
     live_restore: bool = True
+    hidden: tuple[Path, ...] = ()
+    """Folders of this machine that the engine, as one on another machine, does not see."""
+    flags: tuple[str, ...] = ()
+    """Further options of the daemon."""
     _first: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
@@ -142,7 +149,7 @@ class Engine:
         self._first = subprocess.Popen(
             [
                 *(_tool("unshare"), "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                *(sys.executable, "-ISc", FIRST, str(self.folder)),
+                *(sys.executable, "-ISc", FIRST, str(self.folder), *map(str, self.hidden)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -167,6 +174,7 @@ class Engine:
             *("--data-root", f"{f}/data", "--exec-root", f"{f}/exec", "--pidfile", f"{f}/dockerd.pid"),
             *("--config-file", f"{f}/dockerd.json", "--userland-proxy=false", "--shutdown-timeout", "3"),
             *(["--live-restore"] if self.live_restore else []),
+            *self.flags,
         )
         self._until_answers(self.socket, "dockerd")
         until(self._ready, "the engine is ready")
@@ -247,6 +255,10 @@ class Engine:
                 with suppress(Exception):
                     client.api.remove_container(container["Id"], force=True, v=True)
             client.networks.prune()
+            ours = [v["Name"] for v in client.api.volumes()["Volumes"] or () if v["Name"].startswith("runyard-")]
+            for name in ours:
+                with suppress(Exception):  # that of a container which the engine is just removing
+                    client.api.remove_volume(name, force=True)
 
     def _tell(self, *words: str) -> None:
         assert self._first is not None

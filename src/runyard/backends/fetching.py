@@ -113,6 +113,15 @@ class Fetches(Protocol):
         ...
 
 
+@runtime_checkable
+class FetchesFor(Protocol):
+    """A backend that :class:`Fetches`, and whose jobs do not all keep their files in the same place."""
+
+    def fetcher_for(self, folder: str) -> Fetcher:
+        """Return what reads the files of the job whose folder this is. Must not do I/O elsewhere yet."""
+        ...
+
+
 class HereFetcher:
     """The files of this machine."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runyard import executors
 from runyard.backends.base import Job
-from runyard.backends.fetching import Fetcher, Fetches, Listing
+from runyard.backends.fetching import Fetcher, Fetches, FetchesFor, Listing
 from runyard.backends.registry import backend_class
 from runyard.backends.wrapper import ATTEMPTS
 from runyard.engine import choose
@@ -143,7 +143,7 @@ def _fetcher(job: Job, home: str, there: str) -> Fetcher:
             f"files of jobs cannot be pulled from {type(executor).__name__}: its backend offers no way to read them",
             hint=f"they are there, in {there}",
         )
-    return backend.fetcher()
+    return backend.fetcher_for(there) if isinstance(backend, FetchesFor) else backend.fetcher()
 
 
 def _as_it_is(found: Found) -> Pulled:

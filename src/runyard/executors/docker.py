@@ -34,10 +34,12 @@ OWN = {
 
 @dataclass(kw_only=True)
 class DockerExecutor(Executor):
-    """Run each task in a container of its own, made from ``container_image`` by the Docker engine of this machine.
+    """Run each task in a container of its own, made from ``container_image`` by a Docker engine.
 
-    The task's code and its folder are mounted; nothing is copied into an image, and the image needs no Runyard. The
-    members of a task group share a network, on which they know each other by name.
+    The engine is the one that the ``docker`` command would use (``DOCKER_HOST``, or the docker context in use): of this
+    machine, where the task's code and its folder are mounted, or of another one, where they are sent to. Nothing is
+    copied into an image, and the image needs no Runyard. The members of a task group share a network, on which they
+    know each other by name.
 
     Args:
         container_image: The image. One that the engine does not have is pulled at the launch.
@@ -53,8 +55,8 @@ class DockerExecutor(Executor):
         privileged: Give the container all the machine's devices and capabilities.
         network: The name of a network that exists, ``"host"``, or ``"none"``; default: the engine's own, and for a
             group a new one, which is removed afterwards.
-        volumes: Folders of this machine and volumes of the engine: ``"/data:/data:ro"``; or a dict as docker-py takes
-            it.
+        volumes: Folders of the engine's machine and volumes of the engine: ``"/data:/data:ro"``; or a dict as docker-py
+            takes it.
         user: User that the task runs as (``"1000:1000"``, ``"root"``). Default: the user who launches, so that files in
             mounted folders belong to them. ``""`` leaves it to the image.
         additional_kwargs: Whatever has no field here, as ``docker.containers.create`` of docker-py takes it

@@ -20,7 +20,7 @@ _FILE, _HARD, _SYM, _DIR = b"0", b"1", b"2", b"5"
 _LONG_NAME, _LONG_LINK = b"L", b"K"
 
 
-def header(name: bytes, kind: bytes, mode: int, size: int = 0, link: bytes = b"") -> bytes:
+def header(name: bytes, kind: bytes, mode: int, size: int = 0, link: bytes = b"", owner: bytes = b"") -> bytes:
     """Return the header blocks of one tar member.
 
     Args:
@@ -29,6 +29,7 @@ def header(name: bytes, kind: bytes, mode: int, size: int = 0, link: bytes = b""
         mode: Permission bits.
         size: Bytes of content that follow (padded to a multiple of 512).
         link: Target of a link.
+        owner: What :func:`owned_by` returns; default: root, or whoever extracts it.
     """
     extra = b""
     if len(link) > 100:
@@ -40,7 +41,7 @@ def header(name: bytes, kind: bytes, mode: int, size: int = 0, link: bytes = b""
             prefix, short = name[:cut], name[cut + 1 :]
         else:
             extra += _long(_LONG_NAME, name)
-    return extra + _block(short[:100], kind, mode, size, link[:100], prefix)
+    return extra + _block(short[:100], kind, mode, size, link[:100], prefix, owner or _OWNER)
 
 
 def _long(kind: bytes, text: bytes) -> bytes:
@@ -52,10 +53,20 @@ _OWNER = b"0000000\x00" * 2  # uid and gid 0: the one who extracts becomes the o
 _MAGIC = b"ustar\x00" + b"00" + bytes(64) + b"0000000\x00" * 2  # version, user and group names, device numbers
 
 
-def _block(name: bytes, kind: bytes, mode: int, size: int, link: bytes, prefix: bytes) -> bytes:
+def owned_by(uid: int, gid: int) -> bytes:
+    r"""Return the part of a header that names the owner.
+
+    Example:
+        >>> owned_by(1000, 100)
+        b'0001750\x000000144\x00'
+    """
+    return b"".join(b"%07o\x00" % n if n < 1 << 21 else b"\x80" + n.to_bytes(7, "big") for n in (uid, gid))
+
+
+def _block(name: bytes, kind: bytes, mode: int, size: int, link: bytes, prefix: bytes, owner: bytes = _OWNER) -> bytes:
     # Above 8 GiB the octal field is full: GNU's base-256 notation.
     number = b"%011o\x00" % size if size < 1 << 33 else b"\x80" + size.to_bytes(11, "big")
-    head = b"%s%07o\x00%s%s%011o\x00" % (name.ljust(100, b"\0"), mode, _OWNER, number, TIME)
+    head = b"%s%07o\x00%s%s%011o\x00" % (name.ljust(100, b"\0"), mode, owner, number, TIME)
     tail = b"%s%s%s%s" % (kind, link.ljust(100, b"\0"), _MAGIC, prefix.ljust(167, b"\0"))
     # The checksum counts its own eight bytes as spaces.
     return b"%s%06o\x00 %s" % (head, sum(head) + sum(tail) + 8 * 32, tail)
@@ -133,9 +144,42 @@ def content_members(entries: Iterable[Entry], read: Callable[[Entry], Iterable[b
     yield END
 
 
-def file_member(name: bytes, data: bytes, mode: int = 0o600) -> bytes:
+def file_member(name: bytes, data: bytes, mode: int = 0o600, owner: bytes = b"") -> bytes:
     """Return one small tar member with its content."""
-    return header(name, _FILE, mode, len(data)) + data + padding(len(data))
+    return header(name, _FILE, mode, len(data), owner=owner) + data + padding(len(data))
+
+
+def folder_member(name: bytes, mode: int = 0o755, owner: bytes = b"") -> bytes:
+    """Return the tar member of a folder."""
+    return header(name.rstrip(b"/") + b"/", _DIR, mode, owner=owner)
+
+
+def tree_members(
+    entries: Iterable[Entry], read: Callable[[Entry], Iterable[bytes]], prefix: bytes, owner: bytes = b""
+) -> Iterator[bytes]:
+    """Yield the tar members of a tree below ``prefix``, each folder before what is in it, without the end.
+
+    Args:
+        entries: The files, links and empty folders.
+        read: Gives the content of an entry in pieces.
+        prefix: The tree's own folder, which is made too.
+        owner: See :func:`header`.
+    """
+    made: set[str] = set()
+    yield folder_member(prefix, owner=owner)
+    for entry in entries:
+        for parent in _parents(entry.path if entry.tag == FOLDER else entry.path.rpartition("/")[0], made):
+            yield folder_member(prefix + b"/" + os.fsencode(parent), owner=owner)
+        if entry.tag == FOLDER:
+            continue
+        name = prefix + b"/" + os.fsencode(entry.path)
+        if entry.tag == LINK:
+            yield header(name, _SYM, 0o777, link=os.fsencode(entry.value), owner=owner)
+            continue
+        yield header(name, _FILE, 0o755 if entry.executable else 0o644, entry.size, owner=owner)
+        if entry.size:
+            yield from read(entry)
+        yield padding(entry.size)
 
 
 def gzipped(pieces: Iterable[bytes], level: int = 6, piece: int = 1 << 18) -> Iterator[bytes]:

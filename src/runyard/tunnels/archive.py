@@ -98,10 +98,10 @@ def _walk(folder: Path, name: str) -> Iterator[tuple[str, str, os.stat_result]]:
         raise TunnelError(f"{error.filename}: cannot be read ({error.strerror})", hint="check its mode") from None
 
 
-class _Reader:
+class PieceReader:
     """Pieces as a file to read."""
 
-    def __init__(self, pieces: Iterator[bytes], progress: Progress | None) -> None:
+    def __init__(self, pieces: Iterator[bytes], progress: Progress | None = None) -> None:
         self._pieces = pieces
         self._progress = progress
         self._buffer = bytearray()
@@ -134,7 +134,7 @@ def unpack(pieces: Iterator[bytes], folder: Path, progress: Progress | None = No
     folder.mkdir(mode=0o700)
     folders = {PurePosixPath()}
     later: list[tuple[Path, tarfile.TarInfo]] = []
-    reader = _Reader(pieces, progress)
+    reader = PieceReader(pieces, progress)
     try:
         with tarfile.open(fileobj=reader, mode="r|", encoding="utf-8", errors="surrogateescape") as tar:  # type: ignore[call-overload]
             for member in tar:

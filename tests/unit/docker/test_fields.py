@@ -106,3 +106,42 @@ def test_names_of_engines() -> None:
     assert address.address_of(here) == "unix:///var/run/docker.sock"
     assert not address.is_here("unix://some-other-host/var/run/docker.sock")
     assert address.address_of("tcp://h:1") == address.cluster_of("tcp://h:1") == "tcp://h:1"
+    assert address.is_in_reach(here)
+    assert address.is_in_reach("ssh://me@gpu1")
+    assert not address.is_in_reach("unix://some-other-host/var/run/docker.sock")
+    assert address.machine_of("ssh://me@Gpu1:22") == "Gpu1"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("unix:///a b.sock", address.Place("unix", "/a b.sock")),
+        ("ssh://gpu1", address.Place("ssh", "/var/run/docker.sock", "gpu1")),
+        ("ssh://me@Gpu1:2222/run/d.sock", address.Place("ssh", "/run/d.sock", "Gpu1", "me", 2222)),
+        ("ssh://me@[::1]:2222", address.Place("ssh", "/var/run/docker.sock", "::1", "me", 2222)),
+        ("tcp://10.0.0.1", address.Place("tcp", host="10.0.0.1", port=2375)),
+        ("10.0.0.1:99", address.Place("tcp", host="10.0.0.1", port=99)),
+        ("tcp://h?certs=%2Fa+b&verify=0", address.Place("tcp", host="h", port=2376, certs="/a b", verify=False)),
+    ],
+)
+def test_addresses(text: str, place: address.Place) -> None:
+    assert address.parse(text) == place
+
+
+@pytest.mark.parametrize(
+    "text", ["", "unix://", "ssh://", "ssh://me:word@h", "tcp://h/path", "npipe:////./pipe/x", "fd://3", "tcp://h:x"]
+)
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ConfigError, match="no address"):
+        address.parse(text)
+
+
+def test_keys_of_an_engine_are_part_of_its_name(tmp_path: Path) -> None:
+    env = {"DOCKER_HOST": "tcp://h:1", "DOCKER_CERT_PATH": "/keys & more", "HOME": str(tmp_path)}
+    assert address.chosen(env) == "tcp://h:1"
+    found = address.parse(address.chosen({**env, "DOCKER_TLS_VERIFY": "1"}))
+    assert (found.certs, found.verify, found.port) == ("/keys & more", True, 1)
+    del env["DOCKER_CERT_PATH"]
+    assert address.parse(address.chosen({**env, "DOCKER_TLS_VERIFY": "1"})).certs == f"{tmp_path}/.docker"
+    # ssh needs no keys of Docker's, whatever the environment says.
+    assert address.chosen({"DOCKER_HOST": "ssh://h", "DOCKER_TLS_VERIFY": "1"}) == "ssh://h"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from runyard.backends.base import Job, Request
+from runyard.backends.base import CODE, Job, Request
 from runyard.backends.docker import backend as docker_backend
 from runyard.backends.docker.plan import Caller
 from runyard.engine.plan import Entry, Launch, plan
@@ -77,7 +77,7 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[Script]]] = {
 
 @pytest.fixture(autouse=True)
 def _launched_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_backend, "_caller", lambda: Caller(1000, 1001, "u"))
+    monkeypatch.setattr(docker_backend, "_caller", lambda: Caller(1000, 1001, "u", "laptop"))
     monkeypatch.setenv("DOCKER_HOST", "unix:///var/run/docker.sock")
 
 
@@ -103,10 +103,31 @@ def test_golden(name: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["tcp://10.0.0.1:2375", "ssh://me@gpu1"])
-def test_an_engine_elsewhere_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_without_code_is_refused_for_an_engine_elsewhere(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", address)
-    with pytest.raises(ConfigError, match=f"the Docker engine {address} is on another machine"):
+    with pytest.raises(ConfigError, match=f"the Docker engine {address} cannot see") as error:
         planned(*CASES["plain"])
+    assert "choose a packager" in error.value.hint
+
+
+@pytest.mark.parametrize("name", ["secrets", "group"])
+def test_golden_for_an_engine_elsewhere(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No path of this machine is in what the engine is asked for; the code is named by its hash."""
+    job, _ = planned(*CASES[name])
+    tree = {"hash": "ab" * 32, "store": "/home/u/.runyard/snapshots", "tree": "ab" * 6}
+    parts = tuple(replace(c, code=tree, workdir=f"{CODE}/{tree['tree']}") for c in job.components)
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@gpu1")
+    request = docker_backend.DockerBackend("/elsewhere").plan(replace(job, components=parts))
+    text = f"# command: {shlex.join(request.command)}\n"
+    for path, content in request.files.items():
+        text += f"# file: {path}\n{content}"
+    assert "s3cret-value" not in text
+    assert "/home/u" not in text.replace(f"sh {request.folder}", "")
+    path = GOLDEN / f"elsewhere-{name}.txt"
+    if os.environ.get("RUNYARD_UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text()
+    assert request.options["volume"] == "runyard-digits_1-0a3bf821"
 
 
 def test_other_launchers_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""The backend: containers of an engine on this machine, and the files that they leave in the jobs' folders."""
+"""The backend: containers of an engine, and the files that they leave in the jobs' folders."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from runyard import snapshots
-from runyard.backends import logfiles, results
+from runyard.backends import logfiles
 from runyard.backends.base import Component, Cursor, Features, Handle, Job, JobId, LogChunk, Request
-from runyard.backends.docker import address, byhand, images, outcome, plan
+from runyard.backends.docker import address, byhand, images, leftovers, outcome, plan
 from runyard.backends.docker.engine import Engine, known_arguments
 from runyard.backends.docker.outcome import Left, Seen
-from runyard.backends.fetching import HereFetcher
-from runyard.errors import CancelError, ConfigError, PackagingError, SubmitError
+from runyard.backends.docker.remote import Remote, read_document
+from runyard.backends.docker.volumes import VolumeFetcher
+from runyard.backends.fetching import Fetcher, HereFetcher
+from runyard.errors import CancelError, ConfigError, PackagingError, SubmitError, Unavailable
 from runyard.executors.base import Executor
 from runyard.states import ENDED, Observation
 
-RESULT = "result.json"
-"""In an attempt's folder: how it ended, written before its containers are removed."""
 BY_HAND = "by-hand.sh"
 _AT_ONCE = 4
 
 
 class DockerBackend:
-    """Runs jobs as containers of this machine's engine; see :class:`~runyard.backends.base.Backend`.
+    """Runs jobs as containers of an engine; see :class:`~runyard.backends.base.Backend`.
 
     A container's name holds job and attempt, so that the engine itself refuses a second submission.
     """
@@ -45,6 +44,7 @@ class DockerBackend:
     def __init__(self, home: str) -> None:
         self.home = home
         self._engines: dict[str, Engine] = {}
+        self._remotes: dict[str, Remote] = {}
         self._trees: set[str] = set()
         self._one_at_a_time = threading.Lock()
         self._documents: dict[str, Mapping[str, Any]] = {}
@@ -69,24 +69,20 @@ class DockerBackend:
     def plan(self, job: Job) -> Request:
         """Return the scripts of a job, what its containers are made of, and the same as a command."""
         engine = address.chosen()
-        if not engine.startswith("unix://"):
-            raise ConfigError(
-                f"task {job.id.name!r}: the Docker engine {engine} is on another machine, where this one's folders "
-                "cannot be mounted",
-                hint="use an engine of this machine: set DOCKER_HOST=unix:///var/run/docker.sock, "
-                "or `docker context use default`",
-            )
+        address.parse(engine)
         caller = _caller()
         document = plan.containers(job, caller, engine)
         folder = job.local_dir
         creates = [entry["create"] for entry in document["containers"]]
-        files = {**plan.scripts(job, caller), plan.CONTAINERS: plan.dumped(document)}
+        files = {**plan.scripts(job, caller, engine), plan.CONTAINERS: plan.dumped(document)}
         if job.group:
             files[BY_HAND] = byhand.group_script(document, creates)
             command: tuple[str, ...] = ("sh", f"{folder}/{BY_HAND}")
         else:
             command = byhand.words(creates[0])
         options: dict[str, Any] = {"engine": address.cluster_of(engine), "name": document["name"]}
+        if "volume" in document:
+            options["volume"] = document["volume"]
         if code := [_code(job, c, e) for c, e in zip(job.components, creates, strict=True) if c.code]:
             options["code"] = code
         return Request(job=job.id, command=command, files=files, folder=folder, options=options)
@@ -112,7 +108,7 @@ class DockerBackend:
             info = engine.info()
             creates = [e["create"] for r in some for e in json.loads(r.files[plan.CONTAINERS])["containers"]]
             for create in creates:
-                _check(create, info)
+                _check(create, info, here=not address.is_remote(cluster))
             for network in dict.fromkeys(str(c["network"]) for c in creates if "network" in c):
                 if plan.is_network(network) and not engine.has_network(network):
                     raise ConfigError(
@@ -131,14 +127,15 @@ class DockerBackend:
 
     def _submit(self, request: Request) -> Handle | SubmitError:
         cluster = str(request.options["engine"])
-        if not address.is_here(cluster):
+        if not address.is_in_reach(cluster):
             return SubmitError(f"task {request.job.name!r} was planned for {cluster}", hint="launch it there")
         handle = self._handle(request, request.attempt)
-        if _recorded(handle):
+        if leftovers.recorded(handle):
             return handle  # it has run, and its container is gone: another would only find it claimed
         try:
-            with self._one_at_a_time:
-                self._bring_code(request.options.get("code", ()))
+            if "volume" not in request.options:
+                with self._one_at_a_time:
+                    self._bring_code(request.options.get("code", ()))
             self._start(self._engine(cluster), request)
         except (SubmitError, PackagingError, ConfigError) as e:
             return SubmitError(f"task {request.job.name!r}: {e.message}", hint=e.hint)
@@ -149,7 +146,8 @@ class DockerBackend:
         document = json.loads(request.files[plan.CONTAINERS])
         creates = plan.at(document, request.attempt)
         network = plan.name_at(document, request.attempt) if document["network"] else ""
-        if gone := _missing_sources(creates):
+        remote = self._remote(str(request.options["engine"])) if "volume" in document else None
+        if not remote and (gone := _missing_sources(creates)):
             raise SubmitError(f"{gone[0]} does not exist on this machine", hint="correct volumes, or make it first")
         if missing := engine.missing_images(list(dict.fromkeys(str(c["image"]) for c in creates))):
             for image in missing:
@@ -157,6 +155,8 @@ class DockerBackend:
                     pass
         if network:
             engine.make_network(network, creates[0]["labels"])
+        if remote:
+            remote.make_volume(request)
         made: list[str] = []
         try:
             states = []
@@ -164,10 +164,14 @@ class DockerBackend:
                 id, state = engine.create(create)
                 made.append(id)
                 states.append(state)
+            if remote and "created" in states:
+                pairs = zip(zip(made, creates, strict=True), states, strict=True)
+                new = [pair for pair, state in pairs if state == "created"]
+                remote.deliver(request, document, new)
             for id, state in zip(made, states, strict=True):
                 if state == "created":
                     engine.start(id)
-        except SubmitError:
+        except (SubmitError, PackagingError):
             engine.remove(made, network)
             raise
 
@@ -188,16 +192,21 @@ class DockerBackend:
         shown: dict[str, dict[tuple[str, int], dict[str, Seen]]] = {}
         for request, attempt in jobs:
             cluster = str(request.options["engine"])
-            if not address.is_here(cluster):
+            if not address.is_in_reach(cluster):
                 continue
             if cluster not in shown:
                 shown[cluster] = self._engine(cluster).containers(plan.JOB_LABEL)
             members = self._members(request.folder)
             mine = shown[cluster].get((str(request.options["name"]), attempt), {})
             started = [m for m in members if m in mine and mine[m].state != "created"]
-            if len(started) == len(members) or any(_left(request.folder, attempt, m).started for m in members):
+            if len(started) == len(members) or self._claimed(request, attempt, members):
                 found[request.job] = self._handle(request, attempt)
         return found
+
+    def _claimed(self, request: Request, attempt: int, members: Sequence[str]) -> bool:
+        if "volume" in request.options:
+            return self._remote(str(request.options["engine"])).claimed(request, attempt, members)
+        return any(leftovers.left(request.folder, attempt, m).started for m in members)
 
     # -- observing -----------------------------------------------------------------------------
 
@@ -206,9 +215,9 @@ class DockerBackend:
         out: dict[Handle, Observation] = {}
         by_engine: dict[str, list[Handle]] = {}
         for handle in handles:
-            if not address.is_here(handle.cluster):
+            if not address.is_in_reach(handle.cluster):
                 continue
-            if ended := _recorded(handle):
+            if ended := leftovers.recorded(handle):
                 out[handle] = ended
             else:
                 by_engine.setdefault(handle.cluster, []).append(handle)
@@ -217,18 +226,26 @@ class DockerBackend:
             engine.events.drain()
             shown = engine.containers(plan.JOB_LABEL)
             for handle in mine:
-                out[handle] = self._observe(engine, handle, shown.get(_key(handle), {}))
+                try:
+                    out[handle] = self._observe(engine, handle, shown.get(leftovers.key(handle), {}))
+                except Unavailable:
+                    if engine.in_doubt or len(mine) == 1:
+                        raise
+                    # What this one left cannot be read now; that is no reason to look at no other.
+            if address.is_remote(cluster) and all(h in out and out[h].state in ENDED for h in mine):
+                self._remote(cluster).dismiss(mine[0].folder)
         return out
 
     def _observe(self, engine: Engine, handle: Handle, shown: Mapping[str, Seen]) -> Observation:
-        name, attempt = _key(handle)
+        name, attempt = leftovers.key(handle)
+        where = address.machine_of(handle.cluster)
         members = self._members(handle.folder) if shown or os.path.isdir(handle.folder) else [""]
         found = []
         for member in members:
             seen = shown.get(member)
             if seen and not seen.live and seen.state != "created":
                 seen = engine.inspect(seen.id)
-            found.append(outcome.judge(seen, _left(handle.folder, attempt, member), socket.gethostname()))
+            found.append(outcome.judge(seen, self._left(handle, attempt, member, seen), where))
         whole = outcome.of_members(found)
         live = [s.id for s in shown.values() if s.live]
         if outcome.must_stop(found):
@@ -236,10 +253,15 @@ class DockerBackend:
         if live and time.monotonic() > self._kill_at.get(handle.id, float("inf")):
             engine.signal(live, "SIGKILL")
         if whole.state in ENDED:
-            _write_result(handle, whole)
+            leftovers.write_result(handle, whole)
             self._kill_at.pop(handle.id, None)
             engine.remove([s.id for s in shown.values()], f"{name}.{attempt}" if members != [""] else "")
         return whole
+
+    def _left(self, handle: Handle, attempt: int, member: str, seen: Seen | None) -> Left:
+        if address.is_remote(handle.cluster):
+            return self._remote(handle.cluster).left(handle, member, seen)
+        return leftovers.left(handle.folder, attempt, member)
 
     def cancel(self, handles: Sequence[Handle]) -> dict[Handle, CancelError | None]:
         """Send SIGTERM to the jobs' containers; :meth:`observe` sends SIGKILL after the grace period."""
@@ -247,13 +269,13 @@ class DockerBackend:
         shown: dict[str, dict[tuple[str, int], dict[str, Seen]]] = {}
         for handle in handles:
             out[handle] = None
-            if not address.is_here(handle.cluster):
+            if not address.is_in_reach(handle.cluster):
                 out[handle] = CancelError(f"{handle.id} runs on {handle.cluster}", hint="cancel it there")
                 continue
             engine = self._engine(handle.cluster)
             if handle.cluster not in shown:
                 shown[handle.cluster] = engine.containers(plan.JOB_LABEL)
-            mine = shown[handle.cluster].get(_key(handle), {}).values()
+            mine = shown[handle.cluster].get(leftovers.key(handle), {}).values()
             self._stop(engine, handle, [s.id for s in mine if s.live])
             engine.remove([s.id for s in mine if s.state == "created"])
         return out
@@ -264,12 +286,26 @@ class DockerBackend:
             engine.signal(live, "SIGTERM")
 
     def logs(self, handle: Handle, cursor: Cursor) -> Iterator[LogChunk]:
-        """Yield what the log files hold beyond ``cursor``."""
+        """Yield what the log files hold beyond ``cursor``; those of an engine elsewhere are first brought here."""
+        if address.is_remote(handle.cluster) and handle.cluster and not leftovers.recorded(handle):
+            remote = self._remote(handle.cluster)
+            if remote.is_due(handle):
+                name, attempt = leftovers.key(handle)
+                shown = remote.engine.containers(f"{plan.JOB_LABEL}={name}")
+                remote.follow(handle, shown.get((name, attempt), {}))
         return logfiles.read(handle.folder, cursor)
 
-    def fetcher(self) -> HereFetcher:
-        """Return what reads the files of jobs, which lie in folders of this machine."""
+    def fetcher(self) -> Fetcher:
+        """Return what reads files that lie in folders of this machine."""
         return HereFetcher()
+
+    def fetcher_for(self, folder: str) -> Fetcher:
+        """Return what reads the files of the job whose folder this is: here, or in a volume of its engine."""
+        document = read_document(folder)
+        if not document or "volume" not in document:
+            return HereFetcher()
+        cluster = address.cluster_of(str(document["engine"]))
+        return VolumeFetcher(self._remote(cluster), document, os.path.dirname(folder), address.machine_of(cluster))
 
     def wakeups(self) -> Sequence[int]:
         """Return the engines' streams of events; without one, an engine is asked every ``poll_interval``."""
@@ -282,9 +318,12 @@ class DockerBackend:
             Unavailable: when the engine does not answer.
         """
         for cluster in {str(r.options["engine"]) for r in requests}:
-            if address.is_here(cluster):
-                for name in [str(r.options["name"]) for r in requests if r.options["engine"] == cluster]:
+            mine = [r.options for r in requests if r.options["engine"] == cluster]
+            if address.is_in_reach(cluster):
+                for name in [str(options["name"]) for options in mine]:
                     self._engine(cluster).remove_labelled(f"{plan.JOB_LABEL}={name}")
+                for volume in {str(options["volume"]) for options in mine if "volume" in options}:
+                    self._remote(cluster).discard(volume)
 
     # -- helpers -------------------------------------------------------------------------------
 
@@ -292,6 +331,11 @@ class DockerBackend:
         if cluster not in self._engines:
             self._engines[cluster] = Engine(address.address_of(cluster))
         return self._engines[cluster]
+
+    def _remote(self, cluster: str) -> Remote:
+        if cluster not in self._remotes:
+            self._remotes[cluster] = Remote(self._engine(cluster))
+        return self._remotes[cluster]
 
     def _handle(self, request: Request, attempt: int) -> Handle:
         id = f"{request.options['name']}|{attempt}"
@@ -312,7 +356,7 @@ def _caller() -> plan.Caller:
     name = ""
     with suppress(KeyError):
         name = pwd.getpwuid(uid).pw_name
-    return plan.Caller(uid, os.getgid(), name)
+    return plan.Caller(uid, os.getgid(), name, socket.gethostname())
 
 
 def _code(job: Job, component: Component, create: Mapping[str, Any]) -> dict[str, Any]:
@@ -323,43 +367,7 @@ def _code(job: Job, component: Component, create: Mapping[str, Any]) -> dict[str
     return {**component.code, "path": f"{job.local_code}/{component.code['tree']}", "copies": not caller}
 
 
-def _key(handle: Handle) -> tuple[str, int]:
-    name, _, attempt = handle.id.rpartition("|")
-    return name, int(attempt)
-
-
-def _left(folder: str, attempt: int, member: str) -> Left:
-    """Return what the wrapper of a member left."""
-    path = results.attempt_dir(folder, attempt) / member
-    started, code, ended = None, None, None
-    with suppress(OSError):
-        if (path / "started").read_bytes().endswith(b"end\n"):
-            started = (path / "started").stat().st_mtime
-    with suppress(OSError, ValueError):
-        code = int((path / "rc").read_text())
-        ended = (path / "rc").stat().st_mtime
-    return Left(started, code, ended)
-
-
-def _recorded(handle: Handle) -> Observation | None:
-    try:
-        data = json.loads((results.attempt_dir(handle.folder, _key(handle)[1]) / RESULT).read_text())
-        return replace(outcome.from_json(data))
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _write_result(handle: Handle, seen: Observation) -> None:
-    folder = results.attempt_dir(handle.folder, _key(handle)[1])
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = folder / f".{RESULT}.{os.getpid()}"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(fd, "w") as f:
-        json.dump(outcome.to_json(seen), f)
-    os.replace(new, folder / RESULT)
-
-
-def _check(create: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+def _check(create: Mapping[str, Any], info: Mapping[str, Any], here: bool) -> None:
     """Refuse what this engine can never run.
 
     Raises:
@@ -379,7 +387,7 @@ def _check(create: Mapping[str, Any], info: Mapping[str, Any]) -> None:
             f"DockerExecutor.runtime={runtime!r}: the Docker engine has only {', '.join(sorted(runtimes))}",
             hint="install it (for nvidia: the NVIDIA Container Toolkit), or leave runtime out",
         )
-    if gone := _missing_sources([create], own=False):
+    if here and (gone := _missing_sources([create], own=False)):
         raise ConfigError(
             f"DockerExecutor.volumes: {gone[0]} does not exist on this machine", hint="correct it, or make it first"
         )

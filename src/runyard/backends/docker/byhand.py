@@ -116,7 +116,8 @@ def _option(name: str, value: Any) -> list[str]:
 
 
 def _mount(mount: Mapping[str, Any]) -> str:
-    fields = [f"type={mount['Type']}", f"source={mount['Source']}", f"target={mount['Target']}"]
+    source = [f"source={mount['Source']}"] if mount.get("Source") else []
+    fields = [f"type={mount['Type']}", *source, f"target={mount['Target']}"]
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow([*fields, *(["readonly"] if mount.get("ReadOnly") else [])])
     return line.getvalue()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import socket
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
+from runyard.backends.docker import transport
 from runyard.backends.docker.events import Events
 from runyard.backends.docker.outcome import Seen, inspected, listed
 from runyard.backends.docker.plan import ATTEMPT_LABEL, JOB_LABEL, MEMBER_LABEL
@@ -112,44 +112,42 @@ class Engine:
     """One Docker engine. The connection is made when it is first used.
 
     Args:
-        address: Where it answers, as in ``DOCKER_HOST``: a unix socket.
+        address: Where it answers, as in ``DOCKER_HOST``; see :mod:`runyard.backends.docker.address`.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.path = address.removeprefix("unix://")
-        self.events = Events(self.path)
+        self.way = transport.to(address)
+        self.events = Events(self.way.connect)
         self._client: Any = None
+        self.in_doubt = True
+        """The last question had no answer."""
 
     @contextmanager
-    def _asking(self) -> Iterator[Any]:
+    def asking(self) -> Iterator[Any]:
         """Give the client; an engine that does not answer raises :class:`Unavailable`."""
         docker = sdk()
         requests = importlib.import_module("requests")
         try:
-            self._knock()
-            if self._client is None:
-                self._client = docker.DockerClient(base_url=self.address, version="auto", timeout=_SECONDS)
-                weakref.finalize(self, self._client.close)
+            if self.in_doubt or self.way.knocks:
+                options = self.way.ready()
+                if self._client is None:
+                    self._client = _client(docker, options)
+                    weakref.finalize(self, self._client.close)
             yield self._client
+            self.in_doubt = False
         except docker.errors.APIError:
             raise
         except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as e:
+            self.in_doubt = True
             raise self._unavailable(e) from e
-
-    def _knock(self) -> None:
-        """Raise ``OSError`` when nobody listens; docker-py would find out too, and leave its socket open."""
-        with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(_SECONDS)
-            s.connect(self.path)
 
     def _unavailable(self, error: Exception) -> Unavailable:
         text = str(error)
-        if "Permission denied" in text:
-            hint = "add yourself to the group docker (and log in again), or use a rootless engine"
-            return Unavailable(f"you may not use the Docker engine at {self.address}", hint=hint)
         if "timed out" in text.lower():
             return Unavailable(f"the Docker engine at {self.address} does not answer", hint="is it overloaded?")
+        if explained := self.way.explain(text):
+            return explained
         start = "systemctl start docker"
         if "podman" in self.address:
             start = f"systemctl {'--user ' if '/run/user/' in self.address else ''}start podman.socket"
@@ -162,12 +160,12 @@ class Engine:
 
     def info(self) -> Mapping[str, Any]:
         """Return what the engine says about itself."""
-        with self._asking() as client, self._reading():
+        with self.asking() as client, self.reading():
             return dict(client.api.info())
 
     def containers(self, label: str) -> dict[tuple[str, int], dict[str, Seen]]:
         """Return our containers that have a label, by job and attempt, then by member."""
-        with self._asking() as client, self._reading():
+        with self.asking() as client, self.reading():
             rows = client.api.containers(all=True, filters={"label": [JOB_LABEL, label]})
         out: dict[tuple[str, int], dict[str, Seen]] = {}
         for row in rows:
@@ -181,7 +179,7 @@ class Engine:
     def inspect(self, id: str) -> Seen | None:
         """Return all that is known of a container, or ``None`` when it is gone."""
         docker = sdk()
-        with self._asking() as client, self._reading():
+        with self.asking() as client, self.reading():
             try:
                 data = client.api.inspect_container(id)
                 said = client.api.logs(id, tail=3).decode("utf-8", "replace").strip() if _ended(data) else ""
@@ -190,7 +188,7 @@ class Engine:
             return inspected(data, said)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def reading(self) -> Iterator[None]:
         """Turn an answer that is an error into :class:`Unavailable`: nothing is known then."""
         try:
             yield
@@ -202,7 +200,7 @@ class Engine:
     def missing_images(self, images: Sequence[str]) -> list[str]:
         """Return those of the images that the engine does not have."""
         out = []
-        with self._asking() as client, self._reading():
+        with self.asking() as client, self.reading():
             for image in images:
                 try:
                     client.api.inspect_image(image)
@@ -219,7 +217,7 @@ class Engine:
 
     def has_network(self, name: str) -> bool:
         """Say whether a network exists."""
-        with self._asking() as client, self._reading():
+        with self.asking() as client, self.reading():
             try:
                 client.api.inspect_network(name)
             except sdk().errors.NotFound:
@@ -235,7 +233,7 @@ class Engine:
             ConfigError: when it cannot be had.
         """
         why = ""
-        with self._asking() as client:
+        with self.asking() as client:
             try:
                 for event in client.api.pull(image, stream=True, decode=True):
                     if "error" in event:
@@ -259,7 +257,7 @@ class Engine:
         docker = sdk()
         values = dict(arguments)
         image = values.pop("image")
-        with self._asking() as client, self._submitting():
+        with self.asking() as client, self.submitting():
             try:
                 return str(client.containers.create(image, **values).id), "created"
             except docker.errors.APIError as e:
@@ -274,12 +272,12 @@ class Engine:
         Raises:
             SubmitError: when the engine cannot.
         """
-        with self._asking() as client, self._submitting():
+        with self.asking() as client, self.submitting():
             client.api.start(id)
 
     def make_network(self, name: str, labels: Mapping[str, str]) -> None:
         """Make a network, unless there is one of that name."""
-        with self._asking() as client, self._submitting():
+        with self.asking() as client, self.submitting():
             try:
                 client.api.create_network(name, driver="bridge", check_duplicate=True, labels=dict(labels))
             except sdk().errors.APIError as e:
@@ -287,7 +285,7 @@ class Engine:
                     raise
 
     @contextmanager
-    def _submitting(self) -> Iterator[None]:
+    def submitting(self) -> Iterator[None]:
         try:
             yield
         except sdk().errors.APIError as e:
@@ -301,14 +299,14 @@ class Engine:
 
     def signal(self, ids: Sequence[str], name: str) -> None:
         """Send a signal to containers; those that have ended meanwhile are left alone."""
-        with self._asking() as client:
+        with self.asking() as client:
             for id in ids:
                 with suppress(sdk().errors.APIError):
                     client.api.kill(id, signal=name)
 
     def remove(self, ids: Sequence[str], network: str = "") -> None:
         """Remove containers with their anonymous volumes, and a network that was theirs."""
-        with self._asking() as client:
+        with self.asking() as client:
             for id in ids:
                 with suppress(sdk().errors.APIError):
                     client.api.remove_container(id, v=True, force=True)
@@ -318,7 +316,7 @@ class Engine:
 
     def remove_labelled(self, label: str) -> int:
         """Remove all containers and networks that have a label; return how many there were."""
-        with self._asking() as client, self._reading():
+        with self.asking() as client, self.reading():
             filters = {"label": [JOB_LABEL, label]}
             ids = [c["Id"] for c in client.api.containers(all=True, filters=filters)]
             networks = [n["Id"] for n in client.api.networks(filters=filters)]
@@ -326,6 +324,20 @@ class Engine:
         for network in networks:
             self.remove((), network)
         return len(ids) + len(networks)
+
+
+def _client(docker: Any, options: Mapping[str, Any]) -> Any:
+    """Return a client of docker-py that has asked the engine for its version."""
+    if "tls" not in options:
+        return docker.DockerClient(**options, version="auto", timeout=_SECONDS)
+    # REQUESTS_CA_BUNDLE, where it is set, would replace the authority that was given; so nobody asks before it is off.
+    first = docker.DockerClient(**options, version=docker.constants.DEFAULT_DOCKER_API_VERSION, timeout=_SECONDS)
+    with closing(first):
+        first.api.trust_env = False
+        version = first.api.version(api_version=False)["ApiVersion"]
+    client = docker.DockerClient(**options, version=version, timeout=_SECONDS)
+    client.api.trust_env = False
+    return client
 
 
 def known_arguments() -> frozenset[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import quote
 
@@ -15,13 +17,13 @@ class Events:
     """Becomes readable when one of our containers ends, or the engine has gone.
 
     Args:
-        path: The engine's unix socket.
+        connect: Gives a connection to the engine.
 
     Source: ``GET /events`` in the reference of the Docker Engine API.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+        self._connect_to = connect
         self._socket: socket.socket | None = None
 
     def fileno(self) -> int:
@@ -34,11 +36,11 @@ class Events:
         """Read what has come; when the engine has gone, the next :meth:`fileno` connects anew."""
         if self._socket is None:
             return
-        with suppress(BlockingIOError):
+        with suppress(BlockingIOError, ssl.SSLWantReadError):
             try:
                 while self._socket.recv(1 << 16):
                     pass
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantReadError):
                 raise
             except OSError:
                 pass
@@ -48,10 +50,12 @@ class Events:
     def _connect(self) -> None:
         filters = {"type": ["container"], "event": ["die"], "label": [JOB_LABEL]}
         request = f"GET /events?filters={quote(json.dumps(filters))} HTTP/1.1\r\nHost: docker\r\n\r\n"
-        new = socket.socket(socket.AF_UNIX)
-        new.settimeout(1.0)
         try:
-            new.connect(self._path)
+            new = self._connect_to()
+        except OSError:
+            return
+        try:
+            new.settimeout(1.0)
             new.sendall(request.encode())
             new.setblocking(False)
         except OSError:

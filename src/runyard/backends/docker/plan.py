@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 
 from runyard import executors
 from runyard.backends import wrapper
-from runyard.backends.base import CODE, JOB, PYTHON, RUNNER, Component, Job, expand
+from runyard.backends.base import CODE, CODE_FOLDER, JOB, PYTHON, RUNNER, RUNNER_FOLDER, Component, Job, expand
+from runyard.backends.docker import address
 from runyard.errors import ConfigError
 from runyard.executors.docker import DockerExecutor, ulimit, volumes
 from runyard.executors.macros import ExecutorMacros
@@ -27,6 +29,12 @@ RUNNER_DIR = "/runyard/runner"
 CODE_DIR = "/runyard/code"
 SECRETS_FILE = "/runyard/secrets"
 
+EXPERIMENT_DIR = "/runyard/experiment"
+"""On an engine of another machine: the volume with the files of the experiment, laid out like its record."""
+PRIVATE_DIR = "/runyard/private"
+"""There: a folder of the container itself, with its secrets."""
+
+VOLUME_LABEL = "runyard.volume"
 JOB_LABEL, TASK_LABEL, EXPERIMENT_LABEL = "runyard.job", "runyard.task", "runyard.experiment"
 ATTEMPT_LABEL, MEMBER_LABEL = "runyard.attempt", "runyard.member"
 LAUNCHERS = frozenset({"default", "torchrun", "ft"})
@@ -40,27 +48,64 @@ _OWN_ATTEMPT = "manual-$(cat /proc/sys/kernel/random/uuid)"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who launches: numbers of user and group, and the user's name."""
+    """Who launches: numbers of user and group, the user's name, and the machine."""
 
     uid: int
     gid: int
     name: str
+    host: str = ""
 
 
-def base_name(job: Job) -> str:
-    """Return how the names of a job's containers begin: no other job, of whatever home, has the same."""
-    digest = hashlib.sha256(job.local_dir.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{re.sub('[^a-zA-Z0-9_.-]', '_', job.id.native)[:180].lstrip('_.-') or 'job'}-{digest}"
+@dataclass(frozen=True)
+class Paths:
+    """Where things are in a container: the job's folder, what travels with it, its code, and the file of secrets."""
+
+    job: str = JOB_DIR
+    runner: str = RUNNER_DIR
+    code: str = CODE_DIR
+    secrets: str = SECRETS_FILE
 
 
-def scripts(job: Job, caller: Caller) -> dict[str, str]:
+def paths_for(job: Job, engine: str) -> Paths:
+    """Return where things are in the containers of a job."""
+    if not address.is_remote(engine):
+        return Paths()
+    return Paths(
+        f"{EXPERIMENT_DIR}/{posixpath.basename(job.folder)}",
+        f"{EXPERIMENT_DIR}/{RUNNER_FOLDER}",
+        f"{EXPERIMENT_DIR}/{CODE_FOLDER}",
+        f"{PRIVATE_DIR}/secrets",
+    )
+
+
+def base_name(job: Job, host: str = "") -> str:
+    """Return how the names of a job's containers begin: no other job, of whatever home, has the same.
+
+    Args:
+        job: The job.
+        host: The launching machine, for an engine that several may use.
+    """
+    return _name(job.id.native, host + job.local_dir)
+
+
+def volume_name(job: Job, host: str) -> str:
+    """Return the name of the volume with the files of a job's experiment, on an engine of another machine."""
+    return _name(f"runyard-{job.id.experiment}", host + posixpath.dirname(job.local_dir))
+
+
+def _name(text: str, folder: str) -> str:
+    digest = hashlib.sha256(folder.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{re.sub('[^a-zA-Z0-9_.-]', '_', text)[:180].lstrip('_.-') or 'job'}-{digest}"
+
+
+def scripts(job: Job, caller: Caller, engine: str = address.DEFAULT) -> dict[str, str]:
     """Return the wrapper script of each container, by its path in the job's folder.
 
     Raises:
         ConfigError: for what cannot run in a container.
     """
-    members = executors_of(job)
-    return {_script(job, c): _wrapper(job, i, members, caller) for i, c in enumerate(job.components)}
+    members, paths = executors_of(job), paths_for(job, engine)
+    return {_script(job, c): _wrapper(job, i, members, caller, paths) for i, c in enumerate(job.components)}
 
 
 def containers(job: Job, caller: Caller, engine: str) -> dict[str, Any]:
@@ -73,12 +118,14 @@ def containers(job: Job, caller: Caller, engine: str) -> dict[str, Any]:
     """
     members = executors_of(job)
     own = job.group and members[0].network is None
+    host = caller.host if address.is_remote(engine) else ""
     return {
-        "name": base_name(job),
+        "name": base_name(job, host),
         "engine": engine,
         "network": own,
+        **({"volume": volume_name(job, host)} if address.is_remote(engine) else {}),
         "containers": [
-            {"member": c.name if job.group else "", "create": _create(job, c, e, caller)}
+            {"member": c.name if job.group else "", "create": _create(job, c, e, caller, engine)}
             for c, e in zip(job.components, members, strict=True)
         ],
     }
@@ -134,9 +181,11 @@ def executors_of(job: Job) -> list[DockerExecutor]:
     return typed
 
 
-def _create(job: Job, component: Component, executor: DockerExecutor, caller: Caller) -> dict[str, Any]:
+def _create(job: Job, component: Component, executor: DockerExecutor, caller: Caller, engine: str) -> dict[str, Any]:
     more = dict(executor.additional_kwargs)
-    script = f"{JOB_DIR}/{_script(job, component)}"
+    script = f"{paths_for(job, engine).job}/{_script(job, component)}"
+    remote = address.is_remote(engine)
+    mounts = _volumes(job, component, caller, engine, more) if remote else _mounts(job, component)
     own_entry = more.pop("entrypoint", None)
     create: dict[str, Any] = {
         "image": executor.container_image,
@@ -147,10 +196,10 @@ def _create(job: Job, component: Component, executor: DockerExecutor, caller: Ca
             **_labels(more.pop("labels", {})),
             EXPERIMENT_LABEL: job.id.experiment,
             TASK_LABEL: job.id.name,
-            JOB_LABEL: base_name(job),
+            JOB_LABEL: base_name(job, caller.host if remote else ""),
             MEMBER_LABEL: component.name if job.group else "",
         },
-        "mounts": _mounts(job, component) + list(more.pop("mounts", ())),
+        "mounts": mounts + list(more.pop("mounts", ())),
     }
     if user := _user(executor, caller):
         create["user"] = user
@@ -197,8 +246,28 @@ def _mounts(job: Job, component: Component) -> list[dict[str, Any]]:
     return found
 
 
-def _mount(source: str, target: str, read_only: bool = False) -> dict[str, Any]:
-    return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only}
+def _volumes(
+    job: Job, component: Component, caller: Caller, engine: str, more: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Return what is mounted where no folder of this machine can be."""
+    if not component.code:
+        raise ConfigError(
+            f"task {job.id.name!r}: it would run in the folder of the launch, {component.workdir or '/'}, which the "
+            f"Docker engine {engine} cannot see: it is on another machine",
+            hint="choose a packager that ships the code (GitArchivePackager, PatternPackager …), "
+            "or an engine of this machine: DOCKER_HOST=unix:///var/run/docker.sock",
+        )
+    found = [_mount(volume_name(job, caller.host), EXPERIMENT_DIR, kind="volume")]
+    if "link" in component.code:
+        found.append(_mount(component.code["link"], f"{EXPERIMENT_DIR}/{CODE_FOLDER}/{component.code['tree']}"))
+    if component.secrets and more.get("read_only"):
+        # Nothing can be written into the container's own files then; this volume has no name, and goes with it.
+        found.append({"Type": "volume", "Target": PRIVATE_DIR, "ReadOnly": False})
+    return found
+
+
+def _mount(source: str, target: str, read_only: bool = False, kind: str = "bind") -> dict[str, Any]:
+    return {"Type": kind, "Source": source, "Target": target, "ReadOnly": read_only}
 
 
 def _script(job: Job, component: Component) -> str:
@@ -222,7 +291,7 @@ def _hosts(job: Job, members: Sequence[DockerExecutor]) -> list[str]:
     return [_alias(job, c) if network else c.name for c in job.components]
 
 
-def _wrapper(job: Job, index: int, members: Sequence[DockerExecutor], caller: Caller) -> str:
+def _wrapper(job: Job, index: int, members: Sequence[DockerExecutor], caller: Caller, where: Paths) -> str:
     component, executor = job.components[index], members[index]
     launcher = executor.get_launcher()
     python = executor.python or "python3"
@@ -236,7 +305,7 @@ def _wrapper(job: Job, index: int, members: Sequence[DockerExecutor], caller: Ca
     } | {ExecutorMacros.group_host(i): host for i, host in enumerate(hosts)}
     own = f"{job.id.native}.{component.name}" if job.group else job.id.native
     place = Placement(nproc_per_node=executor.nproc_per_node(), python=python, job=own)
-    paths = {PYTHON: python, RUNNER: RUNNER_DIR, JOB: JOB_DIR, CODE: CODE_DIR}
+    paths = {PYTHON: python, RUNNER: where.runner, JOB: where.job, CODE: where.code}
     member = wrapper.Member(
         name="",
         argv=tuple(expand(word, paths) for word in launcher.wrap(component.program, place)),
@@ -248,15 +317,15 @@ def _wrapper(job: Job, index: int, members: Sequence[DockerExecutor], caller: Ca
     title = f"{component.name} in {job.id.name}" if job.group else job.id.name
     return wrapper.render(
         title=f"{title} of {job.id.experiment}",
-        folder=JOB_DIR,
+        folder=where.job,
         members=(member,),
         macros=macros,
         facts={"RUNYARD_EXPERIMENT_ID": job.id.experiment, "RUNYARD_TASK": job.id.name},
-        redactor=(python, f"{RUNNER_DIR}/redact.py"),
+        redactor=(python, f"{where.runner}/redact.py"),
         forward_signals=True,
         forward_to_all=True,
         claim=("claim=${1:-}",),
-        secrets=SECRETS_FILE,
+        secrets=where.secrets,
         marks={"host": "a container on $host"},  # its process numbers are its own, also under the host's name
         prelude=_prelude(component, python, caller, executor),
         closing=_closing(executor, caller),

@@ -1,0 +1,277 @@
+"""Bringing a job's files, code and secrets to an engine on another machine, before its containers start."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from runyard.backends.base import CODE_FOLDER, RUNNER_FOLDER, Request
+from runyard.backends.docker.files import Files, Gone, Ran
+from runyard.backends.docker.helper import CACHE_DIR, Helper
+from runyard.backends.docker.plan import EXPERIMENT_DIR, PRIVATE_DIR
+from runyard.backends.wrapper import ATTEMPTS
+from runyard.errors import PackagingError, SubmitError
+from runyard.snapshots import Snapshot, trees
+from runyard.snapshots.extract import content_of
+from runyard.snapshots.index import Index
+from runyard.snapshots.manifest import Entry
+from runyard.snapshots.packs import ObjectReader
+from runyard.snapshots.tarstream import END, file_member, folder_member, owned_by, tree_members
+
+SMALL_TREE = 128 << 10
+"""A code tree of so many bytes (and a file for each thousand) is sent for each experiment: asking costs as much."""
+KEEP = 16
+"""Larger code trees that an engine keeps for later launches."""
+_STAYS = frozenset({ATTEMPTS, "log"})
+_TRIES = 3
+_GONE = 9
+"""Exit code where another launch has removed the engine's copy of a tree meanwhile."""
+
+Owner = tuple[int, int]
+
+_PROBE = f"""cd {CACHE_DIR} || exit 1
+if [ -f "$1.ok" ]; then touch "$1.ok"; echo have; exit 0; fi
+ls -t | while read -r name; do case $name in *.ok) echo "${{name%.ok}}";; esac; done
+"""
+_PREPARE = f"""cd {CACHE_DIR} || exit 1
+if [ -n "$2" ]; then cp -a "$2" "$1"; else mkdir "$1"; fi
+"""
+_REMOVE = f"""cd {CACHE_DIR}/"$1" && xargs -0 rm -rf -- < ../"$1.gone" && rm -f ../"$1.gone"
+"""
+_FINISH = f"""cd {CACHE_DIR} || exit 1
+if [ ! -d "$2" ]; then mv "$1" "$2" || exit 1; else rm -rf "$1"; fi
+: > "$2.ok"
+n=0
+ls -t | while read -r name; do
+  case $name in
+    *.ok) n=$((n + 1)); [ $n -le {KEEP} ] || rm -rf "$name" "${{name%.ok}}";;
+  esac
+done
+exit 0
+"""
+_COPY = f"""[ -f {CACHE_DIR}/"$1.ok" ] || exit {_GONE}
+mkdir -p "${{2%/*}}" && rm -rf "$2" "$2.part" || exit 1
+cp -a {CACHE_DIR}/"$1" "$2.part" && chown -R -h "$3" "$2.part" && mv "$2.part" "$2" && : > "$2.ok"
+"""
+
+
+class Delivery:
+    """Brings what jobs need to one engine; what is there already is not sent again.
+
+    Args:
+        files: The engine's files.
+        helper: Gives the helper of an experiment, by its volume and an image.
+    """
+
+    def __init__(self, files: Files, helper: Callable[[str, str], Helper]) -> None:
+        self._files = files
+        self._helper = helper
+        self._there: set[tuple[str, str]] = set()
+        self._first = threading.Lock()
+
+    def bring(
+        self, request: Request, document: Mapping[str, Any], made: Sequence[tuple[str, Mapping[str, Any]]]
+    ) -> None:
+        """Bring everything that containers need which were created and have not started.
+
+        Args:
+            request: The job.
+            document: What its containers are made of.
+            made: The containers' ids, and what they were made of.
+
+        Raises:
+            SubmitError: when the engine refuses it.
+            PackagingError: when the code cannot be brought.
+            Unavailable: when the engine does not answer.
+        """
+        volume, (first, create) = str(document["volume"]), made[0]
+        owner = self._owner(first, create)
+        try:
+            # Asked before: while a stream goes in, the engine answers no question about the container.
+            if self._lacks(first, volume, request):
+                with self._first:
+                    self._bring_first(first, volume, str(create["image"]), request, owner)
+            else:
+                self._files.put(first, EXPERIMENT_DIR, chain(_job(Path(request.folder), owner), [END]))
+            if request.secrets:
+                data = Path(request.secrets).read_bytes()
+                for id, options in made:
+                    self._bring_secrets(id, options, data)
+        except Gone as e:
+            raise SubmitError("its container was removed before it started", hint="launch again") from e
+
+    def _lacks(self, id: str, volume: str, request: Request) -> list[str]:
+        """Return what an experiment's volume does not hold yet, of what its jobs share."""
+        trees = [f"{CODE_FOLDER}/{tree['tree']}" for tree in request.options.get("code", ()) if "link" not in tree]
+        return [name for name in (RUNNER_FOLDER, *dict.fromkeys(trees)) if not self._has(id, volume, name)]
+
+    def _bring_first(self, id: str, volume: str, image: str, request: Request, owner: Owner) -> None:
+        """Bring what the jobs of an experiment share, and the job's files: small things as one stream."""
+        lacks = self._lacks(id, volume, request)
+        own = owned_by(*owner)
+        with ExitStack() as stack:
+            streams = [_job(Path(request.folder), owner)]
+            for tree in request.options.get("code", ()):
+                name = f"{CODE_FOLDER}/{tree['tree']}"
+                if name not in lacks:
+                    continue
+                snapshot = Snapshot.load(tree["hash"], home=Path(tree["store"]).parent)
+                if snapshot.total_size > SMALL_TREE or len(snapshot.entries) > SMALL_TREE >> 10:
+                    self._bring_tree(self._helper(volume, image), snapshot, name, owner)
+                    continue
+                index = stack.enter_context(Index(snapshot.folder))
+                read = content_of(stack.enter_context(ObjectReader(index, snapshot.folder)))
+                streams += [tree_members(snapshot.entries, read, name.encode(), own), _mark(name)]
+            if RUNNER_FOLDER in lacks:
+                base = Path(request.folder).parent / RUNNER_FOLDER
+                streams += [_below(base, RUNNER_FOLDER.encode(), b"", 0o755, 0o644), _mark(RUNNER_FOLDER)]
+            self._files.put(id, EXPERIMENT_DIR, chain(*streams, [END]))
+        self._there.update((volume, name) for name in lacks)
+
+    # -- the job's own files -------------------------------------------------------------------
+
+    def _has(self, id: str, volume: str, name: str) -> bool:
+        """Say whether something is whole in an experiment's volume: a mark is written after it."""
+        if (volume, name) not in self._there and self._files.stat(id, f"{EXPERIMENT_DIR}/{name}.ok"):
+            self._there.add((volume, name))
+        return (volume, name) in self._there
+
+    def _bring_secrets(self, id: str, create: Mapping[str, Any], data: bytes) -> None:
+        """Write the secrets into the container itself, so that they go with it."""
+        own = owned_by(*self._owner(id, create))
+        if create.get("read_only"):
+            self._files.put(id, PRIVATE_DIR, iter([file_member(b"secrets", data, 0o600, own), END]))
+            return
+        base = PRIVATE_DIR.lstrip("/").encode()
+        members = [folder_member(b"runyard"), folder_member(base), file_member(base + b"/secrets", data, 0o600, own)]
+        self._files.put(id, "/", iter([*members, END]))
+
+    def _owner(self, id: str, create: Mapping[str, Any]) -> Owner:
+        """Return the numbers of the user that a container runs as."""
+        user = str(create.get("user", ""))
+        if not user:
+            with self._files.engine.asking() as client, self._files.engine.reading():
+                user = str(client.api.inspect_container(id)["Config"].get("User") or "0")
+        name, _, group = user.partition(":")
+        if name.isdigit():
+            return int(name), int(group) if group.isdigit() else 0
+        with self._files.reading(id, "/etc/passwd") as found:
+            text = found[1].read().decode("utf-8", "replace") if found else ""
+        rows = [line.split(":") for line in text.splitlines()]
+        # A name that the image lacks is refused by the engine at the start, in better words.
+        return next(((int(r[2]), int(r[3])) for r in rows if r[0] == name and len(r) > 3), (0, 0))
+
+    # -- code ----------------------------------------------------------------------------------
+
+    def _bring_tree(self, helper: Helper, snapshot: Snapshot, name: str, owner: Owner) -> None:
+        """Make a code tree in an experiment's volume, out of the engine's copy; send what that lacks.
+
+        Raises:
+            PackagingError: when it could not be made.
+        """
+        goal = f"{EXPERIMENT_DIR}/{name}"
+        for _ in range(_TRIES):
+            known = helper.run(_PROBE, snapshot.hash).out.decode().split()
+            if known[:1] != ["have"]:
+                self._send(helper, snapshot, known)
+            said = helper.run(_COPY, snapshot.hash, goal, f"{owner[0]}:{owner[1]}")
+            if said.code != _GONE:
+                break
+        self._must(said)
+
+    def _send(self, helper: Helper, snapshot: Snapshot, known: Sequence[str]) -> None:
+        """Bring a tree to the engine's store: what differs from one that it has, or the whole."""
+        part = f"{snapshot.hash}.{secrets.token_hex(4)}"
+        with Index(snapshot.folder) as index, ObjectReader(index, snapshot.folder) as reader:
+            base, send, gone = nearest(snapshot.entries, known, lambda hash: trees.load_entries(index, hash))
+            self._must(helper.run(_PREPARE, part, base))
+            if gone:
+                names = b"".join(os.fsencode(f"{path}\0") for path in gone)
+                self._files.put(helper.id(), CACHE_DIR, iter([file_member(f"{part}.gone".encode(), names), END]))
+                self._must(helper.run(_REMOVE, part))
+            order = reader.locate([bytes.fromhex(e.value) for e in send if e.is_file])
+            send = sorted(send, key=lambda e: order.get(bytes.fromhex(e.value), (0, 0, 0)) if e.is_file else (0, 0, 0))
+
+            def members() -> Iterator[bytes]:
+                yield from tree_members(send, content_of(reader), part.encode())
+                yield END
+
+            self._files.put(helper.id(), CACHE_DIR, members())
+        self._must(helper.run(_FINISH, part, snapshot.hash))
+
+    @staticmethod
+    def _must(said: Ran) -> None:
+        if said.code:
+            raise PackagingError(
+                f"the code could not be put in place on the engine: {said.err.decode('utf-8', 'replace').strip()}",
+                hint="the image needs coreutils or BusyBox, and the engine free space: docker system df",
+            )
+
+
+def nearest(
+    entries: Sequence[Entry], known: Sequence[str], load: Callable[[str], Sequence[Entry]]
+) -> tuple[str, list[Entry], list[str]]:
+    """Return the stored tree to begin with, what has to be sent to make the wanted one of it, and what to remove.
+
+    Args:
+        entries: The wanted tree.
+        known: Hashes of stored trees, the one used last first.
+        load: Gives the entries of a tree, or raises ``PackagingError`` when it is not known here.
+
+    Example:
+        >>> a, b, c = Entry("a", "f", 1, "00"), Entry("b", "f", 1, "01"), Entry("c", "f", 1, "02")
+        >>> nearest([a, b], ["h"], lambda hash: [a, c])
+        ('h', [Entry(path='b', tag='f', size=1, value='01')], ['c'])
+    """
+    for hash in known:
+        with suppress(PackagingError):
+            old = set(load(hash))
+            new = [e for e in entries if e not in old]
+            if len(new) * 2 <= len(entries):
+                return hash, new, sorted(_paths(old) - _paths(entries))
+    return "", list(entries), []
+
+
+def _paths(entries: Iterable[Entry]) -> set[str]:
+    """Return the paths of a tree, those of its folders too."""
+    found: set[str] = set()
+    for entry in entries:
+        path = entry.path
+        while path and path not in found:
+            found.add(path)
+            path = path.rpartition("/")[0]
+    return found
+
+
+def _job(folder: Path, owner: Owner) -> Iterator[bytes]:
+    """Yield the files of a job's folder."""
+    return _below(folder, os.fsencode(folder.name), owned_by(*owner), 0o700, 0o600, _STAYS)
+
+
+def _mark(name: str) -> Iterator[bytes]:
+    """Yield the mark that follows something whole."""
+    yield file_member(f"{name}.ok".encode(), b"")
+
+
+def _below(
+    base: Path, name: bytes, owner: bytes, folder_mode: int, mode: int, leave: frozenset[str] = frozenset()
+) -> Iterator[bytes]:
+    """Yield the files below a folder of this machine as tar members below ``name``."""
+    yield folder_member(name, folder_mode, owner)
+    for where, folders, files in os.walk(base):
+        inner = os.path.relpath(where, base)
+        folders[:] = sorted(f for f in folders if inner != "." or f not in leave)
+        at = name if inner == "." else name + b"/" + os.fsencode(inner)
+        for folder in folders:
+            yield folder_member(at + b"/" + os.fsencode(folder), folder_mode, owner)
+        for file in sorted(files):
+            path = posixpath.join(where, file)
+            if (inner != "." or (file not in leave and not file.startswith("."))) and not os.path.islink(path):
+                yield file_member(at + b"/" + os.fsencode(file), Path(path).read_bytes(), mode, owner)

@@ -1,0 +1,73 @@
+"""The conformance suite on ``DockerExecutor``, against an engine that does not see this machine's files.
+
+All of it over TCP; over ssh what is different there: logins, the loss of a connection, who is asked when.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import docker_remote
+import processes
+from docker_engine import IMAGE, Engine
+from runyard.executors.docker import DockerExecutor
+from runyard.testing import conformance
+
+
+@pytest.fixture
+def outage(engine: Engine) -> Callable[[], Any]:
+    @contextmanager
+    def down() -> Iterator[None]:
+        engine.stop()
+        try:
+            yield
+        finally:
+            engine.start()
+
+    return down
+
+
+@pytest.fixture
+def harness(
+    request: pytest.FixtureRequest, tmp_path: Path, engine: Engine, outage: Any
+) -> Iterator[conformance.Harness]:
+    request.getfixturevalue("over_ssh" if request.node.originalname == "test_over_ssh" else "over_tcp")
+    network = None if "group" in request.node.callspec.params["scenario"] else "none"
+    volume = docker_remote.shared_folder(engine, tmp_path)
+    subprocess.run(["git", "init", "-q", str(tmp_path / "work")], check=True)
+    (tmp_path / "work" / "README").write_text("what the jobs run in is shipped from here\n")
+
+    def by_hand(command: Sequence[str], folder: str) -> None:
+        # As somebody on the engine's machine.
+        subprocess.run(command, cwd=folder, check=False, timeout=60, env=os.environ | engine.env)
+
+    make = functools.partial(DockerExecutor, container_image=IMAGE, network=network, volumes=[volume])
+    yield conformance.Harness(make, tmp_path, seconds=60, outage=outage, by_hand=by_hand)
+    # The record has ended, its controller may still be tidying up.
+    processes.until(lambda: not processes.controllers(tmp_path / "home"), "the end of all controllers")
+
+
+test_over_tcp = conformance.suite()
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        "succeeds",
+        "function_of_a_module",
+        "group_fails_when_any_member_fails",
+        "secrets_never_show",
+        "outage_changes_nothing",
+        "controller_killed_after_it_submitted",
+    ],
+)
+def test_over_ssh(scenario: str, harness: conformance.Harness) -> None:
+    conformance.check(scenario, harness)
