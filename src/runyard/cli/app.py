@@ -177,7 +177,7 @@ class RecipeCommand(ProfiledCommand):
         from runyard.cli import recipehelp
 
         self.format_usage(ctx, formatter)
-        recipehelp.write(self.path, self.about or _first_line(self.path), formatter)
+        recipehelp.write(self.path, self.about, formatter)
         self.format_options(ctx, formatter)
         recipehelp.panels(self.path, ctx.command_path, formatter)
 
@@ -215,13 +215,6 @@ def _as_command(function: Any) -> click.Command:
 
 
 def _first_line(script: Path) -> str:
-    """Return the first line of a script's docstring, without running it."""
-    import ast
+    from runyard.cli import recipehelp
 
-    try:
-        text = ast.get_docstring(ast.parse(script.read_bytes())) or ""
-    except OSError:
-        return f"(there is no {script})"
-    except (SyntaxError, ValueError, RecursionError):
-        return ""
-    return text.strip().partition("\n")[0]
+    return recipehelp.first_line(script)

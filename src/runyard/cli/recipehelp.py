@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +18,21 @@ Rows = list[tuple[str, str]]
 _SHOWN = 12
 
 
+def first_line(script: Path) -> str:
+    """Return the first line of a script's docstring, without running it."""
+    try:
+        text = ast.get_docstring(ast.parse(script.read_bytes())) or ""
+    except OSError:
+        return f"(there is no {script})"
+    except (SyntaxError, ValueError, RecursionError):
+        return ""
+    return text.strip().partition("\n")[0]
+
+
 def write(script: Path, about: str, formatter: click.HelpFormatter) -> None:
     """Write what a recipe is."""
     formatter.write_paragraph()
+    about = about or first_line(script)
     if about:
         formatter.write_text(about)
         formatter.write_paragraph()

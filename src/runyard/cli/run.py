@@ -17,9 +17,26 @@ from runyard.executors.local import LocalExecutor
 from runyard.task import Script, safe_name
 
 
+class RunCommand(ProfiledCommand):
+    """``runyard run``, whose help page is that of the script where one is named."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help page."""
+        script = Path(ctx.meta[SCRIPT][0]) if SCRIPT in ctx.meta else None
+        if script is None or not script.is_file():
+            super().format_help(ctx, formatter)
+            return
+        from runyard.cli import recipehelp
+
+        formatter.write_usage(ctx.command_path, f"{script} [OPTIONS] [KEY=VALUE]... [-- ARG...]")
+        recipehelp.write(script, "", formatter)
+        self.format_options(ctx, formatter)
+        recipehelp.panels(script, f"{ctx.command_path} {script}", formatter)
+
+
 @click.command(
     "run",
-    cls=ProfiledCommand,
+    cls=RunCommand,
     short_help=SUMMARIES["run"],
     context_settings={"allow_interspersed_args": False},
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from runyard.config.overrides import parse, parse_path, path_text
@@ -12,15 +13,18 @@ from runyard.errors import OverrideError
 from runyard.profiles.build import plain
 
 
-def apply(data: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
+def apply(data: Mapping[str, Any], texts: Iterable[str], notes: list[str] | None = None) -> dict[str, Any]:
     """Return a configuration with overrides applied, in turn. Values are data: no file is read, nothing is called.
 
     Args:
         data: The configuration.
-        texts: ``a.b=VALUE`` sets a key, ``+a.b=VALUE`` likewise; ``~a.b`` removes one.
+        texts: ``a.b=VALUE`` sets a key; ``+a.b=VALUE`` does so without being asked whether it is meant to be a new one;
+            ``~a.b`` removes one.
+        notes: Lines are added for keys that the configuration did not have.
 
     Raises:
-        OverrideError: for one that cannot be read, or leads through something that is no table.
+        OverrideError: for one that cannot be read, or leads through something that is no table; for a new key that is
+            nearly one that is there.
 
     Example:
         >>> apply({"train": {"iters": 10, "lr": 1}}, ["train.iters=5000", "~train.lr", "+data.paths=[a, b]"])
@@ -34,8 +38,27 @@ def apply(data: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
             found = parse(text.removeprefix("++").removeprefix("+"))
             if found.operator != "=":
                 raise OverrideError(f"{text!r}: a config takes no {found.operator}", hint="write KEY=VALUE")
+            if not text.startswith("+") and _is_new(out, found.path, text) and notes is not None:
+                notes.append(f"{text}: the config had no {path_text(found.path)} before")
             _set(out, found.path, _value(found.value), text)
     return out
+
+
+def _is_new(place: Any, path: tuple[Any, ...], text: str) -> bool:
+    """Say whether a key is not there yet; refuse one that looks like a slip of the fingers."""
+    for at, key in enumerate(path):
+        if not isinstance(place, dict):
+            return False
+        if str(key) not in place:
+            if near := get_close_matches(str(key), place, n=1, cutoff=0.75):
+                meant = path_text((*path[:at], near[0], *path[at + 1 :]))
+                raise OverrideError(
+                    f"{text!r}: the config has no {path_text(path[: at + 1])}",
+                    hint=f"did you mean {meant!r}? to add a new key, write +{text}",
+                )
+            return True
+        place = place[str(key)]
+    return False
 
 
 def _value(node: Node) -> Any:

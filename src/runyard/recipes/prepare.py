@@ -144,11 +144,14 @@ def prepare(wanted: Wanted) -> Prepared:
     path = configs.find(recipe, name, wanted.cwd if wanted.config else recipe.folder)
     loaded = configs.load(path)
     where = os.path.relpath(path, wanted.cwd)
-    config = interpolate.fill(overrides.apply(loaded.data, wanted.settings), os.environ, where)
+    notes: list[str] = []
+    config = interpolate.fill(overrides.apply(loaded.data, wanted.settings, notes), os.environ, where)
     task = _task(recipe, wanted, wanted.args, True)
     task = replace(task, files={records.TRAIN: records.train(config, where, os.environ)})
     section = config.get(records.RUN) or {}
-    return Prepared(wanted, recipe, task, target(recipe, _asked(wanted, section, where)), config, loaded.files)
+    place = target(recipe, _asked(wanted, section, where))
+    place = replace(place, warnings=(*place.warnings, *notes))
+    return Prepared(wanted, recipe, task, place, config, loaded.files)
 
 
 def found(script: Path, cwd: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import getpass
 import importlib
 import os
 import re
@@ -117,7 +118,7 @@ def job(
         "id": id,
         "title": title,
         "launched": datetime.datetime.fromtimestamp(second, datetime.UTC).isoformat(),
-        "user": os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid()),
+        "user": _user(),
         "host": socket.gethostname(),
         "cwd": str(cwd),
         "command": [_VARIABLE.sub(rf"\1{MASK}", word) if _is_secret(word) else word for word in command],
@@ -130,6 +131,13 @@ def job(
         "code": _code(snapshot, script),
     }
     return yaml.dump(_plain(interpolate.masked(document), secrets))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a number without a name, as in some containers
+        return str(os.getuid())
 
 
 def _code(snapshot: Snapshot | None, script: Path) -> dict[str, Any]:

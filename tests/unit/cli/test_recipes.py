@@ -367,6 +367,10 @@ def test_help_of_groups_and_recipes(cli: Any, project: Path) -> None:
         "tool.py nano3 pretrain -c tiny --batch YOUR-CLUSTER run.nodes=2",
     ):
         assert line in shown
+    own = cli("run", "recipes/pretrain.py", "-h").stdout
+    assert own.startswith("Usage: runyard run recipes/pretrain.py [OPTIONS] [KEY=VALUE]... [-- ARG...]\n\nPretrain it.")
+    assert "  runyard run recipes/pretrain.py -c tiny --batch YOUR-CLUSTER run.nodes=2\n" in own
+    assert cli("run", "recipes/missing.py", "-h").stdout.startswith("Usage: runyard run [OPTIONS]")
     assert "\033" not in shown
     assert max(map(len, tool(cli, "nano3", "pretrain", "-h", COLUMNS="60").stdout.splitlines())) <= 75
 

@@ -136,11 +136,20 @@ def test_an_override_sets_data(text: str, made: dict[str, Any]) -> None:
         ("train.lr.x=1", "train.lr is 0.1"),
         ("a==1", "compares"),
         ("~", "no path"),
+        ("train.lrr=1", r"has no train\.lrr(?s:.*)did you mean 'train\.lr'(?s:.*)\+train\.lrr=1"),
+        ("trian.lr=1", r"has no trian(?s:.*)did you mean 'train\.lr'"),
     ],
 )
 def test_an_override_that_cannot_be_is_refused(text: str, said: str) -> None:
     with pytest.raises(OverrideError, match=said):
         overrides.apply({"train": {"lr": 0.1}, "l": [1, 2], "a": 1}, [text])
+
+
+def test_a_new_key_is_told_unless_it_is_said_to_be_new() -> None:
+    notes: list[str] = []
+    made = overrides.apply({"train": {"lr": 0.1}}, ["seed=1", "+train.lrr=2", "train.lr=3"], notes)
+    assert made == {"train": {"lr": 3, "lrr": 2}, "seed": 1}
+    assert notes == ["seed=1: the config had no seed before"]
 
 
 def test_interpolation() -> None:
