@@ -25,11 +25,12 @@ def store_of(name: str, home: Path) -> CodeStore:
 
     Raises:
         ProfileError: when the profile cannot be used.
-        ConfigError: when its jobs use the code that is stored here.
+        ConfigError: when its code is in no store elsewhere: its jobs run here, or the scheduler keeps it by itself.
     """
     store = clean.code_store(resolve(name).executor, home)
     if store is None:
         raise ConfigError(
-            f"--profile {name}: its jobs run where their code is stored already: here", hint="leave --profile out"
+            f"--profile {name}: Runyard keeps no folder with code of its jobs elsewhere",
+            hint="leave --profile out to see and clean what is stored here",
         )
     return store
