@@ -259,7 +259,7 @@ def _wrapper(job: Job, index: int, members: Sequence[DockerExecutor], caller: Ca
         secrets=SECRETS_FILE,
         marks={"host": "a container on $host"},  # its process numbers are its own, also under the host's name
         prelude=_prelude(component, python, caller, executor),
-        closing=_closing(executor, caller),
+        closing=_closing(component, python, executor, caller),
         own_attempt=_OWN_ATTEMPT,
         within=component.name if job.group else "",
     )
@@ -278,7 +278,13 @@ def _prelude(component: Component, python: str, caller: Caller, executor: Docker
     return tuple(lines)
 
 
-def _closing(executor: DockerExecutor, caller: Caller) -> tuple[str, ...]:
-    if executor.user is None or caller.uid == 0:
-        return ()
-    return (f'[ "$(id -u)" -ne 0 ] || chown -R {caller.uid}:{caller.gid} "$A"',)
+def _closing(component: Component, python: str, executor: DockerExecutor, caller: Caller) -> tuple[str, ...]:
+    lines = []
+    if PYTHON in component.program.interpreter:
+        # Said afterwards: a set-up line may have brought one.
+        why = quote(f"runyard: the image has no {python}; choose another container_image, or say where it is: python=")
+        lines.append(f'[ $rc -ne 127 ] || command -v {quote(python)} > /dev/null || echo {why} >> "$A/log"')
+    if executor.user is not None and caller.uid != 0:
+        # To whom the folder belongs, as the container sees it: below a rootless engine the numbers differ.
+        lines.append(f'[ "$(id -u)" -ne 0 ] || chown -R "$(stat -c %u:%g {JOB_DIR})" "$A"')
+    return tuple(lines)
