@@ -106,9 +106,9 @@ def test_function_of_a_module_runs_on_the_oldest_python(
     oldest = min(PYTHONS)
     name = f"tool_of_{os.getpid()}"
     (work / f"{name}.py").write_text(
-        "import importlib.machinery, sys\n"
+        "import sys\nfrom importlib.machinery import PathFinder\n"
         "def double(x, *, word='doubled'):\n"
-        "    assert all(importlib.machinery.PathFinder.find_spec(n) is None for n in ('runyard', 'fiddle', 'cloudpickle'))\n"
+        "    assert all(PathFinder.find_spec(n) is None for n in ('runyard', 'fiddle', 'cloudpickle'))\n"
         "    print(word, 2 * x, 'by', *sys.version_info[:2])\n"
     )
     monkeypatch.syspath_prepend(str(work))

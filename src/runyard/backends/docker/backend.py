@@ -21,6 +21,8 @@ from runyard.backends import logfiles, results
 from runyard.backends.base import Component, Cursor, Features, Handle, Job, JobId, LogChunk, Request
 from runyard.backends.docker import address, byhand, images, outcome, plan
 from runyard.backends.docker.engine import Engine, known_arguments
+from runyard.backends.docker.leftovers import find as find_leftovers
+from runyard.backends.docker.leftovers import remove as remove_leftover
 from runyard.backends.docker.outcome import Left, Seen
 from runyard.backends.fetching import HereFetcher
 from runyard.errors import CancelError, ConfigError, PackagingError, SubmitError
@@ -147,7 +149,7 @@ class DockerBackend:
     def _start(self, engine: Engine, request: Request) -> None:
         """Create all containers of an attempt, then start them; what exists already is used."""
         document = json.loads(request.files[plan.CONTAINERS])
-        creates = plan.at(document, request.attempt)
+        creates = plan.at(document, request.attempt, rootless=engine.rootless())
         network = plan.name_at(document, request.attempt) if document["network"] else ""
         if gone := _missing_sources(creates):
             raise SubmitError(f"{gone[0]} does not exist on this machine", hint="correct volumes, or make it first")
@@ -285,6 +287,9 @@ class DockerBackend:
             if address.is_here(cluster):
                 for name in [str(r.options["name"]) for r in requests if r.options["engine"] == cluster]:
                     self._engine(cluster).remove_labelled(f"{plan.JOB_LABEL}={name}")
+
+    leftovers = staticmethod(find_leftovers)
+    remove_leftover = staticmethod(remove_leftover)
 
     # -- helpers -------------------------------------------------------------------------------
 

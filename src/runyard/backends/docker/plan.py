@@ -49,8 +49,13 @@ class Caller:
 
 def base_name(job: Job) -> str:
     """Return how the names of a job's containers begin: no other job, of whatever home, has the same."""
-    digest = hashlib.sha256(job.local_dir.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{re.sub('[^a-zA-Z0-9_.-]', '_', job.id.native)[:180].lstrip('_.-') or 'job'}-{digest}"
+    name = re.sub("[^a-zA-Z0-9_.-]", "_", job.id.native)[:180].lstrip("_.-") or "job"
+    return f"{name}-{digest(job.local_dir)}"
+
+
+def digest(folder: str) -> str:
+    """Return what tells the jobs of different homes apart, from a job's folder."""
+    return hashlib.sha256(folder.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def scripts(job: Job, caller: Caller) -> dict[str, str]:
@@ -78,7 +83,11 @@ def containers(job: Job, caller: Caller, engine: str) -> dict[str, Any]:
         "engine": engine,
         "network": own,
         "containers": [
-            {"member": c.name if job.group else "", "create": _create(job, c, e, caller)}
+            {
+                "member": c.name if job.group else "",
+                "as_caller": e.user is None and "user" not in e.additional_kwargs,
+                "create": _create(job, c, e, caller),
+            }
             for c, e in zip(job.components, members, strict=True)
         ],
     }
@@ -94,14 +103,22 @@ def name_at(document: Mapping[str, Any], attempt: int, member: str = "") -> str:
     return ".".join([document["name"], str(attempt), *([member] if member else [])])
 
 
-def at(document: Mapping[str, Any], attempt: int) -> list[dict[str, Any]]:
-    """Return the arguments that create the containers of one attempt: name, label, command and network are added."""
+def at(document: Mapping[str, Any], attempt: int, rootless: bool = False) -> list[dict[str, Any]]:
+    """Return the arguments that create the containers of one attempt: name, label, command and network are added.
+
+    Args:
+        document: What :func:`containers` returned.
+        attempt: Number of the attempt.
+        rootless: Root in a container is the caller outside; whoever should run as the caller runs as root there.
+    """
     out = []
     for entry in document["containers"]:
         member, create = entry["member"], dict(entry["create"])
         create["name"] = name_at(document, attempt, member)
         create["labels"] = {**create["labels"], ATTEMPT_LABEL: str(attempt)}
         create["command"] = [*create["command"], str(attempt)]
+        if rootless and entry.get("as_caller"):
+            create["user"] = "0:0"
         if document["network"]:
             network = name_at(document, attempt)
             create["network"] = network
