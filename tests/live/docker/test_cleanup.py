@@ -13,6 +13,7 @@ import runyard as run
 from docker_engine import IMAGE, Engine
 from runyard.cli.root import main
 from runyard.packagers import Packager
+from runyard.store import records
 from runyard.store.db import Database
 from runyard.testing.conformance import Harness
 
@@ -132,3 +133,20 @@ def test_gc_removes_what_experiments_left_that_are_gone(
     said = capsys.readouterr().err
     assert sorted(set(before) - set(held(engine))) == sorted([mine, "ours"])
     assert f"still running, and kept: container {running}" in said
+
+
+def test_gc_after_rm_while_the_engine_was_away(harness: Harness, engine: Engine) -> None:
+    exp = harness.experiment()
+    exp.add(harness.writes("done", "proof"), name="task")
+    exp.run()
+    with Database(harness.home) as db:
+        name = str(records.jobs(db, exp.id)[0].request["options"]["name"])
+    labels = {"runyard.experiment": exp.id, "runyard.task": "task", "runyard.job": name, "runyard.attempt": "2"}
+    with engine.client_closing() as client:
+        client.api.create_container(IMAGE, ["true"], name="left", labels=labels)
+    engine.stop()
+    runyard("experiment", "rm", exp.id, "--yes")
+    engine.start()
+    assert held(engine) == ["/left"]
+    runyard("code", "gc")
+    assert held(engine) == []
