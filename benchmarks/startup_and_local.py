@@ -236,9 +236,9 @@ def record_experiments(place: Place, count: int) -> None:
 PARTS = ("imports", "help", "echo", "many", "thousands", "history", "listing")
 
 
-def table(rows: list[Row], facts: dict[str, str]) -> str:
+def table(title: str, rows: list[Row], facts: dict[str, str]) -> str:
     """Return the results as a page."""
-    lines = ["# Start-up and local runs", ""]
+    lines = [f"# {title}", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
     lines += [
         "",
@@ -286,7 +286,7 @@ def main() -> int:
         bench.clean()
 
     facts = versions()
-    page = table(rows, facts)
+    page = table("Start-up and local runs", rows, facts)
     print(page)
     args.out.mkdir(parents=True, exist_ok=True)
     name = "startup_and_local" if tuple(args.only) == PARTS else "partial"

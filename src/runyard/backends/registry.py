@@ -16,16 +16,25 @@ def backend_class(executor: Executor) -> type[Backend]:
     Raises:
         ConfigError: when it cannot be imported; a missing SDK is named by the backend itself.
     """
-    module, _, name = type(executor).backend.partition(":")
+    return backend_class_of(type(executor))
+
+
+def backend_class_of(executor: type[Executor]) -> type[Backend]:
+    """Return the backend class that a class of executors names.
+
+    Raises:
+        ConfigError: as :func:`backend_class`.
+    """
+    module, _, name = executor.backend.partition(":")
     if not name:
         raise ConfigError(
-            f"{type(executor).__name__} names no backend",
+            f"{executor.__name__} names no backend",
             hint='set its class variable backend = "module:Class"',
         )
     try:
         return cast("type[Backend]", getattr(importlib.import_module(module), name))
     except (ImportError, AttributeError) as e:
         raise ConfigError(
-            f"the backend {type(executor).backend} of {type(executor).__name__} cannot be imported: {e}",
+            f"the backend {executor.backend} of {executor.__name__} cannot be imported: {e}",
             hint="check the package that offers this executor",
         ) from e

@@ -20,6 +20,8 @@ from runyard.backends import logfiles
 from runyard.backends.base import Component, Cursor, Features, Handle, Job, JobId, LogChunk, Request
 from runyard.backends.docker import address, byhand, images, leftovers, outcome, plan
 from runyard.backends.docker.engine import Engine, known_arguments
+from runyard.backends.docker.orphans import find as find_leftovers
+from runyard.backends.docker.orphans import remove as remove_leftover
 from runyard.backends.docker.outcome import Left, Seen
 from runyard.backends.docker.remote import Remote, read_document
 from runyard.backends.docker.volumes import VolumeFetcher
@@ -144,7 +146,7 @@ class DockerBackend:
     def _start(self, engine: Engine, request: Request) -> None:
         """Create all containers of an attempt, then start them; what exists already is used."""
         document = json.loads(request.files[plan.CONTAINERS])
-        creates = plan.at(document, request.attempt)
+        creates = plan.at(document, request.attempt, rootless=engine.rootless())
         network = plan.name_at(document, request.attempt) if document["network"] else ""
         remote = self._remote(str(request.options["engine"])) if "volume" in document else None
         if not remote and (gone := _missing_sources(creates)):
@@ -324,6 +326,9 @@ class DockerBackend:
                     self._engine(cluster).remove_labelled(f"{plan.JOB_LABEL}={name}")
                 for volume in {str(options["volume"]) for options in mine if "volume" in options}:
                     self._remote(cluster).discard(volume)
+
+    leftovers = staticmethod(find_leftovers)
+    remove_leftover = staticmethod(remove_leftover)
 
     # -- helpers -------------------------------------------------------------------------------
 

@@ -6,12 +6,13 @@ import importlib
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from runyard.backends.docker import transport
 from runyard.backends.docker.events import Events
 from runyard.backends.docker.outcome import Seen, inspected, listed
-from runyard.backends.docker.plan import ATTEMPT_LABEL, JOB_LABEL, MEMBER_LABEL
+from runyard.backends.docker.plan import ATTEMPT_LABEL, EXPERIMENT_LABEL, JOB_LABEL, MEMBER_LABEL, TASK_LABEL
 from runyard.errors import ConfigError, SubmitError, Unavailable
 
 _SECONDS = 60
@@ -108,6 +109,17 @@ def sdk() -> Any:
         raise ConfigError("DockerExecutor needs docker-py", hint='pip install "runyard[docker]"') from e
 
 
+@dataclass
+class Held:
+    """Of one job, what the engine has: containers, networks, and whether one of them runs."""
+
+    label: str
+    experiment: str
+    task: str
+    what: list[str] = field(default_factory=list)
+    live: bool = False
+
+
 class Engine:
     """One Docker engine. The connection is made when it is first used.
 
@@ -122,6 +134,7 @@ class Engine:
         self._client: Any = None
         self.in_doubt = True
         """The last question had no answer."""
+        self._rootless: bool | None = None
 
     @contextmanager
     def asking(self) -> Iterator[Any]:
@@ -163,6 +176,17 @@ class Engine:
         with self.asking() as client, self.reading():
             return dict(client.api.info())
 
+    def rootless(self) -> bool:
+        """Say whether root in a container is an ordinary user outside; asked once.
+
+        Source: ``docker info`` lists ``name=rootless`` among its security options, Podman has a field ``Rootless``.
+        """
+        if self._rootless is None:
+            info = self.info()
+            options = info.get("SecurityOptions") or ()
+            self._rootless = bool(info.get("Rootless")) or any("name=rootless" in str(o) for o in options)
+        return self._rootless
+
     def containers(self, label: str) -> dict[tuple[str, int], dict[str, Seen]]:
         """Return our containers that have a label, by job and attempt, then by member."""
         with self.asking() as client, self.reading():
@@ -175,6 +199,21 @@ class Engine:
                 job = out.setdefault((labels[JOB_LABEL], int(attempt)), {})
                 job[labels.get(MEMBER_LABEL, "")] = listed(row)
         return out
+
+    def jobs(self) -> list[Held]:
+        """Return the jobs, of whatever home, of which the engine holds containers or networks."""
+        with self.asking() as client, self.reading():
+            containers = client.api.containers(all=True, filters={"label": [JOB_LABEL]})
+            networks = client.api.networks(filters={"label": [JOB_LABEL]})
+        out: dict[str, Held] = {}
+        for row, what in [*((c, "container") for c in containers), *((n, "network") for n in networks)]:
+            labels = row.get("Labels") or {}
+            name = row["Names"][0].lstrip("/") if what == "container" else row["Name"]
+            job = Held(labels[JOB_LABEL], labels.get(EXPERIMENT_LABEL, ""), labels.get(TASK_LABEL, ""))
+            job = out.setdefault(job.label, job)
+            job.what.append(f"{what} {name}")
+            job.live |= what == "container" and listed(row).live
+        return list(out.values())
 
     def inspect(self, id: str) -> Seen | None:
         """Return all that is known of a container, or ``None`` when it is gone."""

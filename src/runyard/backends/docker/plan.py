@@ -94,8 +94,12 @@ def volume_name(job: Job, host: str) -> str:
 
 
 def _name(text: str, folder: str) -> str:
-    digest = hashlib.sha256(folder.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-    return f"{re.sub('[^a-zA-Z0-9_.-]', '_', text)[:180].lstrip('_.-') or 'job'}-{digest}"
+    return f"{re.sub('[^a-zA-Z0-9_.-]', '_', text)[:180].lstrip('_.-') or 'job'}-{digest(folder)}"
+
+
+def digest(folder: str) -> str:
+    """Return what tells the jobs of different homes apart, from a job's folder."""
+    return hashlib.sha256(folder.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
 def scripts(job: Job, caller: Caller, engine: str = address.DEFAULT) -> dict[str, str]:
@@ -125,7 +129,11 @@ def containers(job: Job, caller: Caller, engine: str) -> dict[str, Any]:
         "network": own,
         **({"volume": volume_name(job, host)} if address.is_remote(engine) else {}),
         "containers": [
-            {"member": c.name if job.group else "", "create": _create(job, c, e, caller, engine)}
+            {
+                "member": c.name if job.group else "",
+                "as_caller": e.user is None and "user" not in e.additional_kwargs,
+                "create": _create(job, c, e, caller, engine),
+            }
             for c, e in zip(job.components, members, strict=True)
         ],
     }
@@ -141,14 +149,22 @@ def name_at(document: Mapping[str, Any], attempt: int, member: str = "") -> str:
     return ".".join([document["name"], str(attempt), *([member] if member else [])])
 
 
-def at(document: Mapping[str, Any], attempt: int) -> list[dict[str, Any]]:
-    """Return the arguments that create the containers of one attempt: name, label, command and network are added."""
+def at(document: Mapping[str, Any], attempt: int, rootless: bool = False) -> list[dict[str, Any]]:
+    """Return the arguments that create the containers of one attempt: name, label, command and network are added.
+
+    Args:
+        document: What :func:`containers` returned.
+        attempt: Number of the attempt.
+        rootless: Root in a container is the caller outside; whoever should run as the caller runs as root there.
+    """
     out = []
     for entry in document["containers"]:
         member, create = entry["member"], dict(entry["create"])
         create["name"] = name_at(document, attempt, member)
         create["labels"] = {**create["labels"], ATTEMPT_LABEL: str(attempt)}
         create["command"] = [*create["command"], str(attempt)]
+        if rootless and entry.get("as_caller"):
+            create["user"] = "0:0"
         if document["network"]:
             network = name_at(document, attempt)
             create["network"] = network
@@ -328,7 +344,7 @@ def _wrapper(job: Job, index: int, members: Sequence[DockerExecutor], caller: Ca
         secrets=where.secrets,
         marks={"host": "a container on $host"},  # its process numbers are its own, also under the host's name
         prelude=_prelude(component, python, caller, executor),
-        closing=_closing(executor, caller),
+        closing=_closing(component, python, executor, caller),
         own_attempt=_OWN_ATTEMPT,
         within=component.name if job.group else "",
     )
@@ -347,7 +363,13 @@ def _prelude(component: Component, python: str, caller: Caller, executor: Docker
     return tuple(lines)
 
 
-def _closing(executor: DockerExecutor, caller: Caller) -> tuple[str, ...]:
-    if executor.user is None or caller.uid == 0:
-        return ()
-    return (f'[ "$(id -u)" -ne 0 ] || chown -R {caller.uid}:{caller.gid} "$A"',)
+def _closing(component: Component, python: str, executor: DockerExecutor, caller: Caller) -> tuple[str, ...]:
+    lines = []
+    if PYTHON in component.program.interpreter:
+        # Said afterwards: a set-up line may have brought one.
+        why = quote(f"runyard: the image has no {python}; choose another container_image, or say where it is: python=")
+        lines.append(f'[ $rc -ne 127 ] || command -v {quote(python)} > /dev/null || echo {why} >> "$A/log"')
+    if executor.user is not None and caller.uid != 0:
+        # To whom the folder belongs, as the container sees it: below a rootless engine the numbers differ.
+        lines.append('[ "$(id -u)" -ne 0 ] || chown -R "$(stat -c %u:%g "$job")" "$A"')
+    return tuple(lines)

@@ -9,7 +9,7 @@ from runyard.cli.code import SUMMARIES
 from runyard.cli.code.elsewhere import profile_option, store_of
 from runyard.cli.output import count, say
 from runyard.cli.refs import open_store
-from runyard.engine import clean
+from runyard.engine import clean, leftovers
 from runyard.errors import ConfigError
 from runyard.executors.duration import seconds
 from runyard.snapshots.sizes import format_size, parse_size
@@ -25,7 +25,7 @@ def command(older_than: str | None, max_size: str | None, profile: str | None, d
     """Clean stored code. Code of unfinished jobs is never touched.
 
     Without options, only what no snapshot needs any more is removed. The records, logs and outputs of experiments
-    stay; their code trees go with their code.
+    stay; their code trees go with their code. What experiments that are gone have left on the Docker engine is removed.
 
     With --profile it cleans the machine where the profile's jobs run: contents that no code tree there needs any more,
     and with --older-than first the code trees of experiments of yours that were launched longer ago and have ended.
@@ -40,11 +40,17 @@ def command(older_than: str | None, max_size: str | None, profile: str | None, d
             _clean(db, store_of(profile, db.home), age, dry_run)
             return
         done = clean.clean(db, older_than=age, max_size=parse_size(max_size, name="--max-size"), dry_run=dry_run)
+        left = leftovers.find(db)
+        if not dry_run:
+            leftovers.remove(left)
     verb = "would remove" if dry_run else "removed"
     say(
         f"{verb} {count(len(done.snapshots), 'snapshot')} and {count(len(done.trees), 'code tree')}, "
         f"{format_size(done.bytes)}; {format_size(done.kept_bytes)} kept"
     )
+    for _, rest in left:
+        words = f"{', '.join(rest.what)} of {rest.experiment}, which is not recorded any more"
+        say(f"still running, and kept: {words}" if rest.live else f"{verb} {words}")
 
 
 def _clean(db: Database, store: CodeStore, age: float | None, dry_run: bool) -> None:
