@@ -21,8 +21,9 @@ import runyard
 from runyard.engine import controller as controllers
 from runyard.engine.record import SECRETS
 from runyard.errors import StoreError
+from runyard.journal import on_network
 from runyard.store import health, layout, lease, records
-from runyard.store.db import NAME, Database, on_network
+from runyard.store.db import NAME, Database
 from runyard.store.migrations import STEPS
 from runyard.terminal import paint
 

@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 from runyard.errors import StoreError
 from runyard.home import ensure_private_dir
+from runyard.journal import set_journal
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files(path BLOB PRIMARY KEY, size INT, mtime INT, ctime INT, inode INT,
@@ -43,8 +44,8 @@ CREATE INDEX IF NOT EXISTS trees_root ON trees(root, used);
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INT);
 INSERT OR IGNORE INTO meta VALUES('generation', 0);
 """
-_NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "fuse", "ceph", "9p", "afs", "wekafs", "gfs", "panfs")
 LOOSE = 0
+_BUSY_SECONDS = 120.0
 
 COARSE_NS = 2_000_000_000
 FINE_NS = 50_000_000
@@ -76,7 +77,7 @@ class Index:
         self.path = folder / "index.db"
         with self._translate():
             ensure_private_dir(folder)
-            self.db = sqlite3.connect(self.path, timeout=120, isolation_level=None, check_same_thread=False)
+            self.db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 self._set_up(folder)
             except BaseException:
@@ -85,8 +86,7 @@ class Index:
 
     def _set_up(self, folder: Path) -> None:
         if self.db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            journal = "TRUNCATE" if on_network(folder) else "WAL"
-            self.db.execute(f"PRAGMA journal_mode={journal}")
+            set_journal(self.db, folder, "TRUNCATE", _BUSY_SECONDS)
             self.db.executescript(_SCHEMA)
             self.db.execute("PRAGMA user_version=1")
             os.chmod(self.path, 0o600)
@@ -207,23 +207,6 @@ def is_settled(mtime_ns: int, ctime_ns: int, looked_ns: int) -> bool:
     # Whole seconds mean a file system that counts no finer.
     slack = COARSE_NS if newest % 1_000_000_000 == 0 else FINE_NS
     return newest + slack < looked_ns
-
-
-def on_network(folder: Path) -> bool:
-    """Return True when a folder lies on a network file system, where SQLite's shared memory does not work."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return False
-    best, kind = "", ""
-    real = os.path.realpath(folder)
-    for line in lines:
-        left, _, right = line.partition(" - ")
-        mount = left.split(" ")[4].replace("\\040", " ")
-        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, right.split(" ")[0]
-    return kind.startswith(_NETWORK)
 
 
 def now() -> float:

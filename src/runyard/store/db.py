@@ -11,31 +11,11 @@ from typing import Any
 
 from runyard.errors import StoreError
 from runyard.home import ensure_private_dir, runyard_home
+from runyard.journal import set_journal
 from runyard.store.migrations import STEPS
 
 NAME = "runyard.db"
 BUSY_SECONDS = 30.0
-
-_NETWORK = frozenset(
-    [
-        "nfs",
-        "nfs4",
-        "cifs",
-        "smb3",
-        "smbfs",
-        "lustre",
-        "gpfs",
-        "beegfs",
-        "ceph",
-        "fuse.ceph",
-        "fuse.sshfs",
-        "fuse.glusterfs",
-        "9p",
-        "afs",
-        "panfs",
-        "wekafs",
-    ]
-)
 
 
 class Database:
@@ -75,8 +55,7 @@ class Database:
                 hint="upgrade Runyard here, or set RUNYARD_HOME to another folder",
             )
         if version < len(STEPS):
-            # WAL needs shared memory, which network file systems don't have.
-            con.execute("PRAGMA journal_mode = " + ("DELETE" if on_network(self.home) else "WAL"))
+            set_journal(con, self.home, "DELETE", BUSY_SECONDS)
             con.execute("BEGIN IMMEDIATE")
             try:
                 version = con.execute("PRAGMA user_version").fetchone()[0]
@@ -186,22 +165,3 @@ def _is_full(folder: Path) -> bool:
     except OSError:
         return False
     return disk.f_bavail * disk.f_frsize < 1 << 20
-
-
-def on_network(path: Path) -> bool:
-    """Say whether a folder lies on a network file system, as the kernel's mount table tells (Linux).
-
-    Source: proc_pid_mountinfo(5).
-    """
-    try:
-        table = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
-    except OSError:
-        return False
-    real = os.path.realpath(path)
-    best, kind = "", ""
-    for line in table.splitlines():
-        left, _, right = line.partition(" - ")
-        mount = left.split()[4].encode("latin-1", "surrogateescape").decode("unicode_escape")
-        if (real == mount or real.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(best):
-            best, kind = mount, right.split()[0]
-    return kind in _NETWORK

@@ -4,6 +4,8 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runyard.errors import LeaseLost, StoreError, UnknownExperiment
+from runyard.journal import on_network
 from runyard.states import JobState, Status
 from runyard.store import layout, lease, records
-from runyard.store.db import Database, on_network
+from runyard.store.db import Database
 from runyard.store.migrations import STEPS
 from runyard.store.records import Change
 
@@ -86,6 +89,20 @@ def test_many_that_make_the_store_at_once(tmp_path: Path) -> None:
     assert not problems
     with Database(tmp_path / "home") as db:
         assert records.count(db) == 12
+
+
+def test_processes_that_make_the_store_at_once(tmp_path: Path) -> None:
+    """SQLite refuses at once who finds another changing the journal's mode, however long it may wait otherwise."""
+    code = (
+        "import pathlib, sys, time; from runyard.store.db import Database\n"
+        "for n in range(25):\n"
+        "    time.sleep(max(0, float(sys.argv[2]) + n / 20 - time.time()))\n"
+        "    Database(pathlib.Path(sys.argv[1], str(n))).close()"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path), str(time.time() + 1)]
+    several = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate(timeout=60)[1] for process in several]
+    assert [process.returncode for process in several] == [0] * 4, said
 
 
 def test_reading_does_not_make_a_store(tmp_path: Path) -> None:
