@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -103,11 +103,11 @@ def test_progress_is_seen_on_a_terminal(image: str, env: dict[str, str]) -> None
 def test_two_launches_at_once(image: str, env: dict[str, str]) -> None:
     command = [*LAUNCH, "--set", f"container_image={image}", "--", "true"]
     cwd = Path(env["RUNYARD_HOME"]).with_name("work")
-    both = [subprocess.Popen(command, env=env, cwd=cwd, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in both:
-        with process:
-            _, said = process.communicate(timeout=60)
-            assert process.returncode == 0, said
+    with ExitStack() as stack:
+        starting = [subprocess.Popen(command, env=env, cwd=cwd, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        both = [stack.enter_context(process) for process in starting]
+        said = [process.communicate(timeout=60)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
 
 
 @pytest.mark.parametrize(
