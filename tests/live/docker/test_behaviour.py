@@ -76,7 +76,9 @@ def test_code_ships(engine: Engine, work: Path) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed (make test-torch)")
 def test_torchrun(engine: Engine, work: Path) -> None:
-    (work / "rank.py").write_text("import os\nprint('rank', os.environ['RANK'], 'of', os.environ['WORLD_SIZE'])\n")
+    # One write for a whole line: unbuffered, `print` makes two, and two processes share the log.
+    line = "'rank {RANK} of {WORLD_SIZE}\\n'.format(**os.environ)"
+    (work / "rank.py").write_text(f"import os, sys\nsys.stdout.write({line})\n")
     fields = {"volumes": [f"{sys.prefix}:{sys.prefix}:ro"], "python": sys.executable, "shm_size": "256m"}
     task = run.Script("rank.py", entrypoint="python")
     done = result_of(task, launcher="torchrun", ntasks_per_node=2, env_vars={"OMP_NUM_THREADS": "1"}, **fields)
