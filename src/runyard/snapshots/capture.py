@@ -176,7 +176,8 @@ def _finish(
                 "INSERT OR REPLACE INTO objects(sha, pack, offset, size) VALUES(?,?,?,?)",
                 [(sha, pack, offset, size) for sha, offset, size in records],
             )
-            db.execute("UPDATE packs SET size=? WHERE id=?", (writer.end, pack))
+            if db.execute("UPDATE packs SET size=? WHERE id=?", (writer.end, pack)).rowcount != 1:
+                raise _Cleaned  # the pack was locked here before the clean-up that removed it had committed
             rows = []
             for f, sha in reads:
                 if not f.blob and is_settled(f.mtime_ns, f.ctime_ns, looked):

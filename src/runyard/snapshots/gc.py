@@ -7,17 +7,20 @@ trees need stays; the rest goes.
 **Against a launch in another process.** The whole decision is one ``BEGIN IMMEDIATE`` transaction, and it increments
 the index's ``generation``. A launch that began before looks at ``generation`` in its own final transaction, and
 captures again what is gone; a launch that ended before has its tree marked as used just now, inside the grace period.
-A pack that a launch is writing is locked, and left alone. A reader that has a pack open keeps reading it after its
-name is gone; one that comes later finds the object's new place in the index.
+A pack that a launch is writing is locked, and left alone; a launch that took up a pack while a clean-up was about to
+remove it finds the pack's row gone in its final transaction, and captures again. A reader that has a pack open keeps
+reading it after its name is gone; one that comes later finds the object's new place in the index.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,7 +116,7 @@ def gc(
         >>> gc(live=running, older_than=14 * 86400, max_size=10 * 10**9)   # doctest: +SKIP
     """
     folder = (home or runyard_home()) / "snapshots"
-    with Index(folder) as index:
+    with Index(folder) as index, _alone(folder):
         doomed_files: list[Path] = []
         with index.transaction() as db:
             keep, drop = _choose(index, db, set(live), older_than, max_size, grace)
@@ -141,6 +144,22 @@ def gc(
         _remove_orphans(index, folder)
         after = _disk(folder)
     return Cleaned(tuple(drop), removed + len(loose_dead), max(0, before - after), after)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one clean-up work at a time: what one has just left as the only copy, another must not sweep as a second."""
+    fd = os.open(folder / "gc.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # a file system without locks
+            os.close(fd)
+            raise
+    try:
+        yield
+    finally:
+        os.close(fd)
 
 
 def _choose(

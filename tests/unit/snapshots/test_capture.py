@@ -18,6 +18,8 @@ from runyard.snapshots.capture import _Cleaned, _finish, _from_cache, capture, s
 from runyard.snapshots.gc import gc, store_bytes, stored_trees
 from runyard.snapshots.index import Index
 from runyard.snapshots.local import LocalStore
+from runyard.snapshots.packs import PackWriter
+from runyard.snapshots.reading import read_files
 from runyard.snapshots.snapshot import Snapshot
 
 from .conftest import as_nobody, assert_same, listing_of, small_disk, take
@@ -265,12 +267,9 @@ def test_launches_and_a_clean_up_at_the_same_time_lose_nothing(tmp_path: Path) -
         subprocess.Popen([sys.executable, "-c", LAUNCH, str(top), name], stdout=subprocess.PIPE, text=True)
         for name in ("one", "two", "three")
     ]
-    hashes = []
-    for process in launches:
-        out, _ = process.communicate(timeout=120)
-        assert process.returncode == 0
-        hashes += out.split()
+    hashes = [h for process in launches for h in process.communicate(timeout=120)[0].split()]
     assert clean.wait(timeout=60) == 0
+    assert [process.returncode for process in launches] == [0, 0, 0]
     assert len(set(hashes)) == 18
     for n, tree in enumerate(hashes):
         Snapshot.load(tree).extract(tmp_path / f"again{n}")
@@ -289,6 +288,27 @@ def test_what_a_clean_up_took_meanwhile_is_captured_again(tree: Path, tmp_path: 
         assert gc(older_than=1000).trees == (snapshot.hash,)
         with pytest.raises(_Cleaned):
             _finish(listing, index, generation, entries, moved, [], [], None, 0)
+    assert_same(capture(listing).extract(tmp_path / "out"), tree)
+
+
+def test_a_pack_that_a_clean_up_removes_while_a_launch_takes_it_up_is_not_used(tree: Path, tmp_path: Path) -> None:
+    take(tree)
+    (tree / "pkg/a.py").write_text("new\n")
+    listing = listing_of(tree)
+    with Index(store_folder()) as index:
+        generation = index.generation()
+        entries, todo, moved = _from_cache(listing, index)
+        assert todo
+        looked = time.time_ns()
+        with PackWriter(index, store_folder()) as writer:
+            # The clean-up's commit arrives now: it let go of the pack just before, or this lock had not been granted.
+            with index.transaction() as db:
+                db.execute("DELETE FROM objects WHERE pack=?", (writer.pack_id,))
+                db.execute("DELETE FROM packs WHERE id=?", (writer.pack_id,))
+            reads, records = read_files(todo, writer, index, 2)
+            with pytest.raises(_Cleaned):
+                _finish(listing, index, generation, entries, moved, reads, records, writer, looked)
+        assert not index.locate([record.sha for record in records])
     assert_same(capture(listing).extract(tmp_path / "out"), tree)
 
 
