@@ -11,15 +11,22 @@ from runyard import tokens
 from runyard.errors import ConfigError
 
 MASK = "***"
+ARGUMENT = "RUNYARD_ARG_"
+"""How variables begin that bring secrets to a function's arguments; :mod:`runyard.runner.pytask` takes them off."""
 SHORTEST_SEARCHED = 6
 """Values shorter than this are not searched for in text: they would match by chance."""
 
 _MARKS = frozenset({"KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL"})
+_ACCESS = frozenset({"SECRET", "PASSWORD", "CREDENTIAL", "API", "ACCESS", "AUTH", "PRIVATE"})
+_TOKEN = re.compile(r"[\w.+/=~:-]{6,}\Z", re.ASCII)
+_CREDENTIAL = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w.+/=~-]{16,}\Z", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Secret:
     """A value taken from the launching environment at submit time, and never stored.
+
+    It stands for the value of a variable (``env_vars``), or of an argument of a ``Partial`` or ``Config``.
 
     Args:
         name: The environment variable that holds it where the launch happens. ``WANDB_API_KEY`` and ``HF_TOKEN`` may
@@ -51,16 +58,78 @@ class Secret:
         return value
 
 
+@dataclass(frozen=True, repr=False)
+class Unrecorded(Secret):
+    """What stands in a record for the text of an argument. A rerun takes it from ``RUNYARD_ARG_`` and this name.
+
+    Args:
+        place: The argument, for messages.
+    """
+
+    place: str = ""
+
+    def resolve(self) -> str:
+        """Return the value, which was exported for the rerun.
+
+        Raises:
+            ConfigError: when it was not.
+        """
+        variable = ARGUMENT + self.name
+        if variable not in os.environ:
+            raise ConfigError(
+                f"the value of {self.place} was not recorded: it was given as text, and looks like a secret",
+                hint=f"export {variable}=… for this launch, or launch from the script, where run.Secret(NAME) makes "
+                "that unnecessary",
+            )
+        return os.environ[variable]
+
+
 def looks_secret(name: str) -> bool:
     """Say whether a variable's name sounds like a secret.
 
-    A word between underscores must be one of KEY, TOKEN, SECRET, PASSWORD, CREDENTIAL.
+    A word between underscores (or hyphens) must be one of KEY, TOKEN, SECRET, PASSWORD, CREDENTIAL.
 
     Example:
         >>> looks_secret("HF_TOKEN"), looks_secret("TOKENIZERS_PARALLELISM"), looks_secret("MAX_TOKENS")
         (True, False, False)
     """
-    return not _MARKS.isdisjoint(name.upper().split("_"))
+    return not _MARKS.isdisjoint(_words(name))
+
+
+def _words(name: str) -> list[str]:
+    return name.upper().replace("-", "_").split("_")
+
+
+def is_credential(text: str) -> bool:
+    """Say whether a text looks like a credential itself, and not like the name or place of one.
+
+    Example:
+        >>> is_credential("hf_AbCdEf0123456789"), is_credential("/run/secrets/hf_token")
+        (True, False)
+    """
+    return _CREDENTIAL.match(text) is not None
+
+
+def is_secret_argument(name: str, text: str) -> bool:
+    """Say whether the text of a function's argument is taken for a secret.
+
+    Names alone decide for variables. Arguments whose names end in ``key`` or ``token`` are often columns and special
+    tokens, which have to stay in the record: there the text decides too.
+
+    Example:
+        >>> is_secret_argument("api_key", "abc"), is_secret_argument("password", "abc")
+        (True, True)
+        >>> is_secret_argument("hf_token", "hf_abcdef"), is_secret_argument("pad_token", "<|endoftext|>")
+        (True, False)
+        >>> is_secret_argument("wandb_key", "0123456789abcdef"), is_secret_argument("sort_key", "accuracy")
+        (True, False)
+    """
+    words = _words(name)
+    if text in ("", MASK) or _MARKS.isdisjoint(words):
+        return False
+    if words[-1] in _MARKS and not _ACCESS.isdisjoint(words):
+        return True
+    return is_credential(text) or (words[-1] == "TOKEN" and _TOKEN.match(text) is not None)
 
 
 def split_env(env: Mapping[str, str | Secret]) -> tuple[dict[str, str], dict[str, str | Secret]]:
@@ -113,6 +182,6 @@ def redact_word(word: str, values: Iterable[str]) -> str:
         ('model.api_token=***', '--hf-token=***', 'lr=1')
     """
     name, equals, _ = word.partition("=")
-    if equals and looks_secret(name.lstrip("-").rpartition(".")[2].replace("-", "_")):
+    if equals and looks_secret(name.lstrip("-").rpartition(".")[2]):
         return f"{name}={MASK}"
     return redact(word, values)

@@ -175,7 +175,7 @@ def name_of(task: Any) -> str:
 def _entry(added: Added, experiment_id: str, tail_logs: bool) -> Entry:
     tasks: list[Task] = []
     wheres: list[Executor] = []
-    for task, where in zip(added.tasks, added.executors, strict=True):
+    for i, (task, where) in enumerate(zip(added.tasks, added.executors, strict=True)):
         executor = where.clone()
         executor.experiment_id = experiment_id
         if added.plugins:
@@ -183,7 +183,8 @@ def _entry(added: Added, experiment_id: str, tail_logs: bool) -> Entry:
             for plugin in added.plugins:
                 plugin.assign(experiment_id)
                 plugin.setup(task, executor)
-        tasks.append(task if isinstance(task, Script) else config.encode(task, root=added.name))
+        root = f"{added.name}[{i}]" if added.group else added.name
+        tasks.append(task if isinstance(task, Script) else config.encode(task, root=root))
         wheres.append(executor)
     dependencies = tuple(engine.plan.Dependency(d, dependency_kind(wheres[0])) for d in added.dependencies)
     return engine.plan.Entry(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from runyard.config.calltree import decode as decode
     from runyard.config.calltree import encode as encode
     from runyard.config.calltree import is_buildable as is_buildable
+    from runyard.config.calltree import recorded_secrets as recorded_secrets
     from runyard.config.calltree import summary as summary
     from runyard.config.core import Config as Config
     from runyard.config.core import Partial as Partial
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from runyard.config.lazy import lazy_imports as lazy_imports
     from runyard.config.mixin import ConfigurableMixin as ConfigurableMixin
     from runyard.config.rewrite import autoconvert as autoconvert
+    from runyard.config.secret_values import revealed as revealed
     from runyard.config.serialize import from_json as from_json
     from runyard.config.serialize import from_toml as from_toml
     from runyard.config.serialize import from_yaml as from_yaml
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "rewrite": "autoconvert",
-    "calltree": "PyCall decode encode is_buildable summary",
+    "secret_values": "revealed",
+    "calltree": "PyCall decode encode is_buildable recorded_secrets summary",
     "core": "Config Partial",
     "lazy": "LazyEntrypoint lazy_imports",
     "mixin": "ConfigurableMixin",

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ from runyard.config import naming
 from runyard.config.encoder import Encoder, dump_by_value, is_buildable, unpack
 from runyard.config.outline import summary
 from runyard.errors import ConfigError
+from runyard.runner.pytask import walk
+from runyard.secrets import Secret, Unrecorded
 
 if TYPE_CHECKING:
     from runyard.config.core import Partial
@@ -38,6 +40,7 @@ class PyCall:
         pickled: The functions and classes that travel by value, or None.
         main_script: Absolute path of the launching script, when the tree names things defined in it.
         main_package: The package that script belongs to, when it was run with ``python -m``.
+        secrets: The values that the tree leaves out, by the name that stands in it.
     """
 
     name: str
@@ -45,6 +48,7 @@ class PyCall:
     pickled: bytes | None = None
     main_script: str | None = None
     main_package: str | None = None
+    secrets: Mapping[str, str | Secret] = field(default_factory=dict, repr=False)
 
     def files(self, main: str | None = None, path: Sequence[str] = (), argv: Sequence[str] = ()) -> dict[str, bytes]:
         """Return the files that travel next to ``pytask.py``: relative name → content.
@@ -95,7 +99,7 @@ def encode(task: Any, root: str = "task") -> PyCall:
     """
     if type(task).__name__ == "LazyEntrypoint" and hasattr(task, "resolve"):
         task = task.resolve()
-    encoder = Encoder()
+    encoder = Encoder(hide=True)
     document = encoder.task(task, root)
     script = naming.main_script(encoder.uses_main) if encoder.uses_main else None
     return PyCall(
@@ -104,7 +108,19 @@ def encode(task: Any, root: str = "task") -> PyCall:
         pickled=dump_by_value(encoder.by_value, root) if encoder.by_value else None,
         main_script=script[0] if script else None,
         main_package=script[1] if script else None,
+        secrets=encoder.secrets,
     )
+
+
+def recorded_secrets(document: Any) -> dict[str, Secret]:
+    """Return where a launch from the record takes the values from that a call tree leaves out, by their names.
+
+    Example:
+        >>> recorded_secrets({"$call": "m:f", "kwargs": {"key": {"$secret": "HF_TOKEN"}}})
+        {'HF_TOKEN': Secret('HF_TOKEN')}
+    """
+    nodes = (node for node in walk(document) if "$secret" in node)
+    return {n["$secret"]: Unrecorded(n["$secret"], n["at"]) if "at" in n else Secret(n["$secret"]) for n in nodes}
 
 
 def decode(

@@ -9,6 +9,7 @@ from typing import Any
 from runyard.config.core import Config, Partial
 from runyard.config.encoder import is_buildable
 from runyard.errors import ConfigError
+from runyard.secrets import Secret
 
 
 def to_config(value: Any, memo: dict[int, Any] | None = None) -> Any:
@@ -23,7 +24,7 @@ def to_config(value: Any, memo: dict[int, Any] | None = None) -> Any:
     if id(value) in memo:
         return memo[id(value)][0]
     result = value
-    if is_buildable(value) or isinstance(value, type):
+    if is_buildable(value) or isinstance(value, (type, Secret)):
         pass
     elif isinstance(value, functools.partial):
         args = [to_config(item, memo) for item in value.args]

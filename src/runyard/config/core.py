@@ -11,6 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 import fiddle as fdl
 from fiddle._src import casting, signatures
 
+from runyard.config.secret_values import masked
 from runyard.errors import ConfigError
 
 T = TypeVar("T")
@@ -69,6 +70,9 @@ class _Methods:
             if not near:
                 raise
             raise AttributeError(f"{error} Did you mean {near[0]!r}?") from None
+
+    def __repr__(self) -> str:
+        return str(fdl.Buildable.__repr__(masked(self)))
 
     def clone(self) -> Self:
         """Return a deep copy; what was shared within is shared within the copy."""

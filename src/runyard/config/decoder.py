@@ -12,6 +12,7 @@ from runyard.config import naming
 from runyard.config.core import Config, Partial
 from runyard.errors import ConfigError
 from runyard.runner import pytask
+from runyard.secrets import Secret, Unrecorded
 
 
 class Decoder(pytask.Builder):
@@ -24,6 +25,10 @@ class Decoder(pytask.Builder):
     def partial(self, target: Any, args: list[Any], kwargs: dict[str, Any], path: str) -> Any:
         del path
         return Partial(target, *args, **kwargs)
+
+    def secret(self, name: str, node: dict[str, Any], path: str) -> Any:
+        del path
+        return Unrecorded(name, node["at"]) if "at" in node else Secret(name)
 
 
 def decode_tree(

@@ -10,7 +10,9 @@ import functools
 import inspect
 import json
 import math
+import os
 import pathlib
+import re
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from typing import Any
 
 from runyard.config import naming, values
 from runyard.errors import ConfigError, SerializationError
+from runyard.secrets import Secret, Unrecorded, is_credential, is_secret_argument, looks_secret
 
 Node = Any
 Arguments = tuple[list[tuple[str, Any]], dict[str, Any]]
@@ -31,6 +34,7 @@ _REFERENCES = (
     types.ModuleType,
     types.MethodWrapperType,
 )
+_VARIABLE = re.compile(r"\w+\Z", re.ASCII)
 _BIG = 2**1024  # beyond this, Python may refuse to read the decimal digits
 
 
@@ -48,16 +52,21 @@ def is_buildable(obj: object) -> bool:
 class Encoder:
     """Encode one task. After :meth:`task`, ``by_value`` holds what must be pickled, in order.
 
+    ``secrets`` holds what is not in the tree then, by the name that stands in its place.
+
     Args:
         check: Refuse calls that lack a required argument.
+        hide: Keep texts out of the tree that are taken for secrets; else only what is given as a ``Secret``.
 
     Raises:
         SerializationError: from its methods, naming the path of what cannot travel.
     """
 
-    def __init__(self, *, check: bool = True) -> None:
+    def __init__(self, *, check: bool = True, hide: bool = False) -> None:
         self.check = check
+        self.hide = hide
         self.by_value: list[Any] = []
+        self.secrets: dict[str, str | Secret] = {}
         self.uses_main: str | None = None
         self._nodes: dict[int, dict[str, Any]] = {}
         self._open: dict[int, str] = {}
@@ -82,9 +91,13 @@ class Encoder:
 
     # ------------------------------------------------------------ one value
 
-    def encode(self, value: Any, path: str) -> Node:
-        """Return the node of any value."""
+    def encode(self, value: Any, path: str, name: str = "") -> Node:
+        """Return the node of any value; ``name`` is that of the argument which it is, or which holds it in a list."""
         kind = type(value)
+        if kind is str and self.hide and is_secret_argument(name, value):
+            return self._hidden(value, path)
+        if isinstance(value, Secret):
+            return self._secret(value, path)
         if value is None or kind is bool or kind is str:
             return value
         if kind is int:
@@ -102,7 +115,7 @@ class Encoder:
                 self._shared += 1
             return {"$ref": node["$id"]}
         with self._nesting(value, path):
-            node = self._composite(value, path)
+            node = self._composite(value, path, name)
         self._nodes[id(value)] = node
         return node
 
@@ -125,16 +138,16 @@ class Encoder:
         yield
         del self._open[id(value)]
 
-    def _composite(self, value: Any, path: str) -> dict[str, Any]:
+    def _composite(self, value: Any, path: str, name: str) -> dict[str, Any]:
         kind = type(value)
         if is_buildable(value):
             return self._buildable(value, path)
         if kind is functools.partial:
             return self._call("$partial", value, path, complete=False)
         if kind is list or (kind is tuple):
-            return {f"${kind.__name__}": [self.encode(item, f"{path}[{i}]") for i, item in enumerate(value)]}
+            return {f"${kind.__name__}": [self.encode(item, f"{path}[{i}]", name) for i, item in enumerate(value)]}
         if kind is dict:
-            return {"$dict": [[self.encode(k, path), self.encode(v, f"{path}[{k!r}]")] for k, v in value.items()]}
+            return {"$dict": [[self.encode(k, path), self._item(k, v, path, name)] for k, v in value.items()]}
         if kind is set or kind is frozenset:
             items = [self.encode(item, f"{path}{{{item!r}}}") for item in value]
             return {f"${kind.__name__}": sorted(items, key=json.dumps)}  # the same text in every process
@@ -142,7 +155,7 @@ class Encoder:
         if made is not None:
             return self._new(made, path)
         if isinstance(value, tuple) and hasattr(value, "_fields") and hasattr(value, "_make"):
-            items = [self.encode(getattr(value, name), f"{path}.{name}") for name in value._fields]
+            items = [self.encode(getattr(value, field), f"{path}.{field}", field) for field in value._fields]
             return {"$tuple": items, "type": self.reference(kind, path)}
         if _is_dataclass_instance(value) and not isinstance(value, (list, dict, tuple, set, frozenset)):
             return self._dataclass(value, path)
@@ -193,7 +206,7 @@ class Encoder:
         fields = [field.name for field in dataclasses.fields(value) if hasattr(value, field.name)]
         state = {name: getattr(value, name) for name in fields}
         state.update(getattr(value, "__dict__", {}))
-        encoded = {name: self.encode(item, f"{path}.{name}") for name, item in state.items()}
+        encoded = {name: self.encode(item, f"{path}.{name}", name) for name, item in state.items()}
         return {"$dataclass": self.reference(type(value), path), "state": encoded}
 
     # ------------------------------------------------------------ calls
@@ -215,9 +228,38 @@ class Encoder:
         if complete and self.check:
             _check_complete(target, positional, keywords, path)
         node: dict[str, Any] = {directive: self.reference(target, path)}
-        node["args"] = [self.encode(item, path + place) for place, item in positional]
-        node["kwargs"] = {name: self.encode(item, f"{path}.{name}") for name, item in keywords.items()}
+        node["args"] = [self.encode(item, path + place, place.lstrip(".")) for place, item in positional]
+        node["kwargs"] = {name: self.encode(item, f"{path}.{name}", name) for name, item in keywords.items()}
         return node
+
+    # ------------------------------------------------------------ secrets
+
+    def _item(self, key: Any, value: Any, path: str, name: str) -> Node:
+        """Return the node of a dictionary's value. Below a name that looks like a secret, other keys don't count."""
+        own = type(key) is str and (looks_secret(key) or not looks_secret(name))
+        return self.encode(value, f"{path}[{key!r}]", key if own else name)
+
+    def _secret(self, secret: Secret, path: str) -> Node:
+        if not _VARIABLE.match(secret.name):
+            raise SerializationError(
+                path, f"{secret!r} names no variable", hint="a name has letters, digits and underscores"
+            )
+        if isinstance(self.secrets.get(secret.name), str):
+            raise SerializationError(path, f"{secret!r} has the name that another argument's text got")
+        self.secrets[secret.name] = secret
+        return {"$secret": secret.name, **({"at": secret.place} if isinstance(secret, Unrecorded) else {})}
+
+    def _hidden(self, text: str, path: str) -> Node:
+        """Return the node of a text that is not to be recorded: a variable that holds it here, or a name of its own."""
+        known = [n for n, value in os.environ.items() if value == text and looks_secret(n) and _VARIABLE.match(n)]
+        if known and is_credential(text):  # else it may be the same by chance
+            return self._secret(Secret(min(known)), path)
+        place = re.sub(r"\{.*\}", "{…}", path, flags=re.DOTALL)  # an item of a set is shown by its repr
+        name = re.sub(r"\W+", "_", place, flags=re.ASCII).strip("_")
+        while self.secrets.get(name, text) != text:
+            name += "_"
+        self.secrets[name] = text
+        return {"$secret": name, "at": place}
 
     def reference(self, obj: Any, path: str) -> str | Node:
         """Return how the job finds a function, class or module: its name, or a node."""

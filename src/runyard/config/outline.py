@@ -66,6 +66,8 @@ def _small(kind: str, content: Any, node: dict[str, Any]) -> str:
         return f"{_text(node['of'], 0)}.{content}"
     if kind == "$bytes":
         return f"bytes({len(content) * 3 // 4})"
+    if kind == "$secret":
+        return MASK if "at" in node else f"Secret({content!r})"
     if kind == "$ref":
         return f"<same as #{content}>"
     return f"<by value #{content}>" if kind == "$value" else str(content)

@@ -9,6 +9,7 @@ import shutil
 from typing import Any
 
 from runyard.config.encoder import is_buildable
+from runyard.config.secret_values import masked, revealed
 from runyard.errors import ConfigError
 
 _MISSING = object()
@@ -44,13 +45,14 @@ def _flatten(value: Any, path: str, found: dict[str, Any], seen: dict[int, str])
 def diff_text(old: Any, new: Any) -> str:
     """Return the lines that differ: ``-`` of ``old``, ``+`` of ``new``; ``""`` when none does."""
     before, after = flatten(old), flatten(new)
+    was, now = flatten(masked(old)), flatten(masked(new))
     lines = []
     for path in [*before, *(path for path in after if path not in before)]:
         left, right = before.get(path, _MISSING), after.get(path, _MISSING)
         if left is right or _shown(left) == _shown(right):
             continue
-        lines += [f"- {path or '(top)'} = {_shown(left)}"] if left is not _MISSING else []
-        lines += [f"+ {path or '(top)'} = {_shown(right)}"] if right is not _MISSING else []
+        lines += [f"- {path or '(top)'} = {_shown(was[path])}"] if left is not _MISSING else []
+        lines += [f"+ {path or '(top)'} = {_shown(now[path])}"] if right is not _MISSING else []
     return "\n".join(lines)
 
 
@@ -82,14 +84,14 @@ def svg(value: Any) -> str | None:
     try:
         from fiddle import graphviz
 
-        return str(graphviz.render(value).pipe(format="svg", encoding="utf-8"))
+        return str(graphviz.render(masked(value)).pipe(format="svg", encoding="utf-8"))
     except Exception:  # noqa: BLE001 - a picture is never worth an error
         return None
 
 
 def html_tree(value: Any) -> str:
     """Return a Config as a plain, foldable HTML tree."""
-    return f'<div style="font-family:monospace">{_html("", value)}</div>'
+    return f'<div style="font-family:monospace">{_html("", masked(value))}</div>'
 
 
 def _html(label: str, value: Any) -> str:
@@ -133,7 +135,7 @@ def dryrun_fn(partial: Any, executor: Any = None, build: bool = False) -> None:
     if executor is not None:
         print(f"Executor: {executor!r}")
     if build:
-        print(f"Built: {_build(partial)!r}")
+        print(f"Built: {masked(_build(revealed(partial)))!r}")
 
 
 def _build(task: Any) -> Any:
@@ -168,6 +170,7 @@ def help(entity: Any) -> None:
         print("\n" + "\n".join(f"    {line}".rstrip() for line in doc.splitlines()))
     if signature.parameters:
         print("\nArguments:")
+    entity = masked(entity)
     for param in signature.parameters.values():
         text = str(param.replace(default=param.empty))
         print(f"    {text}{_default(entity, param)}")
@@ -177,5 +180,5 @@ def _default(entity: Any, param: inspect.Parameter) -> str:
     if is_buildable(entity) and param.name in entity.__arguments__:
         return f" = {entity.__arguments__[param.name]!r}  (set)"
     if param.default is not param.empty:
-        return f" = {_shown(param.default)}"
+        return f" = {_shown(masked({param.name: param.default})[param.name])}"
     return "" if param.kind in (param.VAR_POSITIONAL, param.VAR_KEYWORD) else "  (required)"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runyard import config
 from runyard.backends.results import reason_for
 from runyard.engine import graph
 from runyard.engine.plan import Entry
@@ -65,11 +66,11 @@ def _call(task: Any, env: Mapping[str, str]) -> None:
         if hasattr(task, "__fn_or_cls__"):
             import fiddle
 
-            built = fiddle.build(task)
+            built = fiddle.build(config.revealed(task))
             if callable(built):
                 built()
         else:
-            task()
+            config.revealed(task)()
     finally:
         for key, value in before.items():
             if value is None:

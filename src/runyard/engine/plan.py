@@ -34,7 +34,7 @@ from runyard.engine.taskrecord import Task, task_record
 from runyard.errors import ConfigError
 from runyard.executors.base import Executor
 from runyard.launchers.base import Program
-from runyard.secrets import SHORTEST_SEARCHED, redact, resolve, split_env
+from runyard.secrets import ARGUMENT, SHORTEST_SEARCHED, Secret, redact, resolve, split_env
 from runyard.shell import Raw, check_env_name
 from runyard.store import yaml
 from runyard.task import Script, place_files, safe_name
@@ -247,16 +247,18 @@ def _component(
     shown, hidden = split_env(env)
     values = resolve(hidden)
     texts = task.files.values() if isinstance(task, Script) else ()
+    arguments: dict[str, str] = {}
     if isinstance(task, Script):
         program, files = _script_program(task, where, folder, code, launch.cwd)
     else:
-        argv = [redact(a, values.values()) for a in launch.argv]
+        arguments = resolve(task.secrets)
+        argv = [redact(a, [*values.values(), *arguments.values()]) for a in launch.argv]
         program, files = _call_program(task, folder, code, launch, argv)
-    _refuse_leaks(
-        where,
-        values,
-        [*program.args, *shown.values(), *(f.decode("utf-8", "replace") for f in files.values()), *texts],
-    )
+    written = [*program.args, *shown.values(), *(f.decode("utf-8", "replace") for f in files.values()), *texts]
+    _refuse_leaks(where, values, written)
+    if not isinstance(task, Script):  # what only looks like a secret may well stand in the code, where it was typed
+        _refuse_leaks(where, {n: v for n, v in arguments.items() if type(task.secrets[n]) is Secret}, written)
+    values |= {ARGUMENT + name: value for name, value in arguments.items()}
     component = Component(
         name=member,
         program=program,
@@ -355,7 +357,7 @@ def _refuse_leaks(where: str, values: Mapping[str, str], texts: Iterable[str]) -
             if value in text:
                 raise ConfigError(
                     f"{where}: the value of the secret {name} stands in an argument, script or variable",
-                    hint=f"let the task read ${name} from its environment instead",
+                    hint=f"let the task read ${name} from its environment, or give a function run.Secret({name!r})",
                 )
 
 

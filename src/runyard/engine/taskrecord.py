@@ -56,6 +56,7 @@ def recorded_task(record: Mapping[str, Any], folder: Path) -> Task:
             pickled=pickle.read_bytes() if pickle.exists() else None,
             main_script=record.get("main_script"),
             main_package=record.get("main_package"),
+            secrets=config.recorded_secrets(record["call"]),
         )
     values = {k: record[k] for k in ("path", "inline", "entrypoint", "m", "metadata")}
     args = [from_json_word(a) if isinstance(a, (str, dict)) else a for a in record["args"]]

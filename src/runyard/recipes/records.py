@@ -18,7 +18,7 @@ from runyard.errors import ConfigError, PackagingError
 from runyard.executors.base import Executor
 from runyard.packagers import _gitrepo
 from runyard.recipes import interpolate
-from runyard.secrets import MASK, SHORTEST_SEARCHED, looks_secret, redact
+from runyard.secrets import MASK, SHORTEST_SEARCHED, is_credential, looks_secret, redact
 from runyard.snapshots import Snapshot
 from runyard.store import yaml
 
@@ -29,7 +29,6 @@ RUN = "run"
 
 _STORED = ("WANDB_API_KEY", "HF_TOKEN")
 _VARIABLE = re.compile(r"((?:-e|.*[.=])?([A-Z_][A-Z0-9_]*)=).*\Z", re.DOTALL)
-_WHOLE = re.compile(r"[\w.+/=~-]{16,}\Z", re.ASCII)
 
 
 def train(config: Mapping[str, Any], where: str, environ: Mapping[str, str]) -> str:
@@ -62,7 +61,7 @@ def _refuse_secrets(value: Any, path: tuple[str, ...], where: str, known: Mappin
     if not isinstance(value, str):
         return
     name = next((name for text, name in known.items() if text in value), "")
-    if not name and path and looks_secret(path[-1]) and _is_credential(value):
+    if not name and path and looks_secret(path[-1]) and is_credential(value):
         name = path[-1].upper()
     if name:
         raise ConfigError(
@@ -75,11 +74,6 @@ def _is_secret(word: str) -> bool:
     """Say whether a word of a command line sets a variable that looks secret."""
     found = _VARIABLE.match(word)
     return found is not None and looks_secret(found[2])
-
-
-def _is_credential(text: str) -> bool:
-    """Say whether a text looks like a credential itself, and not like the name or place of one."""
-    return bool(_WHOLE.match(text)) and any(c.isdigit() for c in text) and any(c.isalpha() for c in text)
 
 
 def job(

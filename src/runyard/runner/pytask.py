@@ -17,6 +17,7 @@ else is plain data::
     {"$tuple": [..], "type": TARGET?}  {"$list": [..]}  {"$dict": [[key, value], ..]}
     {"$set": [..]}  {"$frozenset": [..]}  {"$bytes": base64}  {"$path": ".."}
     {"$float": "nan"}  {"$int": hex}
+    {"$secret": "HF_TOKEN", "at": ".."?}                text that came in the variable RUNYARD_ARG_HF_TOKEN
     {"$ref": 3}                                         the node that carries "$id": 3
 
 ``TARGET`` is a name ("pkg.mod:qualname") or a node. ``$value`` counts in the cloudpickle file next
@@ -42,7 +43,7 @@ import types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # annotations are never evaluated here, so they may be newer than Python 3.8
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Any
 
@@ -58,8 +59,11 @@ CALL = "RUNYARD_CALL"
 CODE = "RUNYARD_CODE_DIR"
 """The folder of the job's code, for the task and for its spawned children."""
 
+ARGUMENT = "RUNYARD_ARG_"
+"""How variables begin that bring secret arguments. They are taken off before any of the user's code runs."""
+
 _DIRECTIVES = ("call", "partial", "new", "name", "value", "attr", "dataclass", "tuple", "list", "dict", "set")
-_MORE_DIRECTIVES = ("frozenset", "bytes", "path", "float", "int", "ref")
+_MORE_DIRECTIVES = ("frozenset", "bytes", "path", "float", "int", "ref", "secret")
 
 
 class CannotStart(Exception):
@@ -76,12 +80,20 @@ class Builder:
         tree: The whole tree, so that ``$ref`` finds its node.
         values: Returns the list of objects that travelled by value.
         main: Returns the loaded launching script, for names in ``__main__``.
+        secrets: Values of secret arguments, by name.
     """
 
-    def __init__(self, tree: Any, values: Callable[[], Sequence[Any]] | None, main: Callable[[], Any] | None) -> None:
+    def __init__(
+        self,
+        tree: Any,
+        values: Callable[[], Sequence[Any]] | None,
+        main: Callable[[], Any] | None,
+        secrets: Mapping[str, str] | None = None,
+    ) -> None:
         self.tree = tree
         self.values = values
         self.main = main
+        self.secrets = secrets or {}
         self.done: dict[int, Any] = {}
         self.nodes: dict[int, dict[str, Any]] | None = None
 
@@ -140,6 +152,8 @@ class Builder:
             import pathlib
 
             return pathlib.Path(content)
+        if kind == "secret":
+            return self.secret(content, node, path)
         if kind == "bytes":
             return base64.b64decode(content)
         return float(content) if kind == "float" else int(content, 16)
@@ -166,6 +180,15 @@ class Builder:
     def new(self, target: Any, args: list[Any], kwargs: dict[str, Any], path: str) -> Any:
         """Make a value by its constructor."""
         return target(*args, **kwargs)
+
+    def secret(self, name: str, node: dict[str, Any], path: str) -> Any:
+        """Return the value of a secret argument."""
+        if name not in self.secrets:
+            raise CannotStart(
+                f"{path} is a secret, and the environment lacks {ARGUMENT}{name}, which should have brought it\n"
+                "  -> does something between the job's script and Python clear the environment?"
+            )
+        return self.secrets[name]
 
     def dataclass(self, cls: Any, state: dict[str, Any], path: str) -> Any:
         """Rebuild a dataclass instance as it was; ``__init__`` and ``__post_init__`` do not run again."""
@@ -503,9 +526,17 @@ def search_path(main: str | None, extra: Sequence[str]) -> None:
     sys.path[:] = list(dict.fromkeys(wanted + rest))
 
 
+def take_secrets() -> dict[str, str]:
+    """Take the values of secret arguments out of the environment, and return them by name."""
+    names = [name for name in os.environ if name.startswith(ARGUMENT)]
+    # As bytes: the launch wrote UTF-8, whatever this process's locale is.
+    return {n[len(ARGUMENT) :]: os.environb.pop(os.fsencode(n)).decode("utf-8", "surrogateescape") for n in names}
+
+
 def run(call_path: str) -> None:
     """Build the call tree of ``call_path`` and call its top."""
     call_path = os.path.abspath(call_path)
+    secrets = take_secrets()
     os.environ[CALL] = call_path
     os.environ.setdefault("PYTHONUNBUFFERED", "1")  # spawned children do not inherit -u
     call, main = set_up(call_path)
@@ -516,6 +547,7 @@ def run(call_path: str) -> None:
         tree,
         functools.lru_cache(None)(lambda: load_values(os.path.dirname(call_path), call["python"])),
         (lambda: load_main(main, call.get("package"))) if main else None,
+        secrets,
     )
     target = plain(builder.target(tree["$call"], "task"))
     args, kwargs = builder.arguments(tree, "task")

@@ -16,6 +16,7 @@ from runyard.cli.entrypoints.registry import Entrypoint
 from runyard.config.encoder import is_buildable
 from runyard.config.overrides import types
 from runyard.config.overrides.apply import as_config, built
+from runyard.config.secret_values import revealed
 from runyard.engine.launch import dry_runs, refuse_inside_job
 from runyard.errors import ConfigError
 from runyard.executors.base import Executor
@@ -59,7 +60,7 @@ def launch(ctx: RunContext, task: Any) -> Any:
 def _built(task: Any) -> Any:
     import fiddle as fdl
 
-    return fdl.build(task)
+    return fdl.build(revealed(task))
 
 
 def _in_this_process(ctx: RunContext, function: Any) -> Any:

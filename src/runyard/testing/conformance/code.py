@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from runyard.testing.conformance.harness import Harness, Scenario
+from runyard.testing.conformance.ledger import none_on_disk, secrets_go
 
 _SHAPES = """
 import enum
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +35,17 @@ class Model:
         self.layers, self.optimizer, self.kind = layers, optimizer, kind
 
 
-def train(model, optimizer, data, schedule, tags=()):
+def train(model, optimizer, data, schedule, tags=(), logins=()):
     assert model.optimizer is optimizer, "a shared node became two"
     assert isinstance(data, Path) and isinstance(schedule, Schedule) and isinstance(tags, tuple)
     print(model.layers, optimizer.lr, optimizer.betas, model.kind, data, schedule.warmup, tags)
+    for login in logins:
+        print(login, hashlib.sha256(login["api_key"].encode()).hexdigest())
+    assert not [name for name in os.environ if name.startswith("RUNYARD_ARG_")]
 """
 
 _IMPORTED = """
+import os
 import runyard as run
 import shapes
 
@@ -46,6 +55,7 @@ if __name__ == "__main__":
     task = run.Partial(
         shapes.train, model=model, optimizer=optimizer, data=shapes.Path("/data/é x"),
         schedule=shapes.Schedule(5, 0.1), tags=("a", "b"),
+        logins=[{"api_key": os.environ["TYPED"]}, {"api_key": run.Secret("TAKEN")}],
     )
     run.run(task, executor=EXECUTOR, name="trains")
 """
@@ -72,11 +82,20 @@ run.run(fail, executor=EXECUTOR, name="fails")
 
 
 def function_of_a_module(h: Harness) -> None:
-    """A function runs as it was configured: nested objects, a shared node, a path, an enum, a dataclass, tuples."""
+    """A function runs as it was configured: nested objects, a shared node, path, enum, dataclass, tuples, secrets.
+
+    The secrets among its arguments are in its hands, and in no log, record or file afterwards.
+    """
     (h.work / "shapes.py").write_text(_SHAPES)
-    done = h.launching(_IMPORTED)
+    secrets = {"TYPED": "typed-for conformance", "TAKEN": "taken-from_here-47é"}
+    done = h.launching(_IMPORTED, **secrets)
     assert done.returncode == 0, done.stdout
     assert "3 0.5 (0.9, 0.95) Kind.SMALL /data/é x 5 ('a', 'b')" in done.stdout
+    for value in secrets.values():
+        assert f"{{'api_key': '***'}} {hashlib.sha256(value.encode()).hexdigest()}" in done.stdout
+        assert value not in done.stdout
+    secrets_go(h)
+    none_on_disk(h, secrets.values())
 
 
 def function_of_the_launching_script(h: Harness) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shlex
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from runyard.backends.base import Job
@@ -108,7 +109,7 @@ def secrets_never_show(h: Harness) -> None:
         _hides(exp.dryrun(log=False).encode(), "the dry-run")
         exp.run(detach=True)
         h.until(lambda: (h.shared / "ready").exists(), "the task's start")
-        _none_on_disk(h, but="secrets")
+        none_on_disk(h, _SECRETS.values(), but="secrets")
         for process in Path("/proc").glob("[0-9]*/cmdline"):
             try:
                 _hides(process.read_bytes(), str(process))
@@ -122,23 +123,29 @@ def secrets_never_show(h: Harness) -> None:
     assert "***" in log
     for value in _SECRETS.values():
         assert hashlib.sha256(value.encode()).hexdigest() in log, "the task did not get the value"
+    secrets_go(h)
+    none_on_disk(h, _SECRETS.values())
+
+
+def secrets_go(h: Harness) -> None:
+    """Wait until the files with secrets are removed."""
     folders = [root / "secrets" for root in (h.home, *h.roots)]
     h.until(lambda: not [p for f in folders for p in f.rglob("*")], "the removal of the secrets")
-    _none_on_disk(h)
 
 
-def _none_on_disk(h: Harness, but: str = "") -> None:
+def none_on_disk(h: Harness, values: Iterable[str], but: str = "") -> None:
+    """Look for secret values in all files, but for the folder ``but``, whose files must be private."""
     for root in (h.home, *h.roots):
         for path in root.rglob("*"):
             mode = path.lstat().st_mode
             if but and path.is_relative_to(root / but):
                 assert not stat.S_IMODE(mode) & 0o077, f"{path} is open to others"
             elif stat.S_ISREG(mode):
-                _hides(path.read_bytes(), str(path))
+                _hides(path.read_bytes(), str(path), values)
 
 
-def _hides(data: bytes, where: str) -> None:
-    pieces = [line for value in _SECRETS.values() for line in value.splitlines()]
+def _hides(data: bytes, where: str, values: Iterable[str] = _SECRETS.values()) -> None:
+    pieces = [line for value in values for line in value.splitlines()]
     assert not [p for p in pieces if p.encode() in data], f"a secret stands in {where}"
 
 
