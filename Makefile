@@ -8,6 +8,8 @@ PYTHON ?= python3
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt --build-constraint constraints.txt
+# Tests mostly wait for other programs: several run side by side, those of one cluster or engine one after the other.
+SIDE_BY_SIDE ?= --numprocesses=auto --maxprocesses=4
 PACKAGE := $(STAMPS)/venv pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
@@ -23,10 +25,10 @@ demo: $(STAMPS)/demo  ## run the example: train four networks on handwritten dig
 	$(BIN)/python examples/digits/launch.py
 
 test: $(STAMPS)/test $(if $(filter true,$(CI)),$(STAMPS)/torch)  ## run the tests (ARGS="-k name" to choose)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-torch: $(STAMPS)/test $(STAMPS)/torch  ## run the tests, with PyTorch installed for the torchrun one
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 lint: $(STAMPS)/lint  ## check style, types and layers
 	$(BIN)/ruff check .

@@ -45,7 +45,7 @@ def main() -> int:
     image, count = docker_engine.IMAGE, str(args.count)
     took: dict[str, list[float]] = {"loop": [], "runyard": []}
     load = f"{os.getloadavg()[0]:.1f}"
-    with docker_engine.running() as engine, tempfile.TemporaryDirectory() as folder:
+    with docker_engine.running(docker_engine.Engine) as engine, tempfile.TemporaryDirectory() as folder:
         engine.add_image()
         with engine.client_closing() as client:
             version = str(client.version()["Version"])

@@ -4,9 +4,23 @@ import os
 from collections.abc import Generator
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 NEVER_SKIPPED = ("live", "seeds")
 """Marks of tests that need something of the machine, which is always there where CI=true."""
+
+
+class BySystem(LoadScopeScheduling):  # type: ignore[misc]
+    """Spreads tests over processes; those that share a system (``live/slurm``, ``live/docker``) stay together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folder = nodeid.partition("::")[0].split("/")[1:-1]
+        return "/".join(folder) if len(folder) == 2 and folder[0] == "live" else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> BySystem:
+    """Choose how the tests are spread when several run side by side."""
+    return BySystem(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 IMAGE = "runyard-test:latest"
@@ -124,6 +124,8 @@ class Engine:
     """Folders of this machine that the engine, as one on another machine, does not see."""
     flags: tuple[str, ...] = ()
     """Further options of the daemon."""
+    daemon: ClassVar[str] = "dockerd"
+    """What answers, and is stopped, paused and killed."""
     _first: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
@@ -144,26 +146,27 @@ class Engine:
 
     def up(self) -> None:
         """Start everything, and wait until it answers."""
-        (self.folder / "log").mkdir()
-        Path("/run/containerd").mkdir(exist_ok=True)
-        self._first = subprocess.Popen(
-            [
-                *(_tool("unshare"), "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                *(sys.executable, "-ISc", FIRST, str(self.folder), *map(str, self.hidden)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=self.folder,
-            start_new_session=True,
-            env={"PATH": PATH, "HOME": str(self.folder)},
-        )
-        (self.folder / "containerd.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
         f = self.folder
+        Path("/run/containerd").mkdir(exist_ok=True)
+        self._enter(sys.executable, "-ISc", FIRST, str(f), *map(str, self.hidden))
+        (f / "containerd.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
         (f / "dockerd.json").write_text("{}")
         places = ["--root", f"{f}/containerd", "--state", f"{f}/state", "--address", f"{f}/containerd.sock"]
         self._tell("start", "containerd", "containerd", "--config", f"{f}/containerd.toml", *places)
         self._until_answers(f / "containerd.sock", "containerd")
         self.start()
+
+    def _enter(self, *command: str, **env: str) -> None:
+        """Start the first process of the namespaces."""
+        (self.folder / "log").mkdir()
+        self._first = subprocess.Popen(
+            [_tool("unshare"), "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=self.folder,
+            start_new_session=True,
+            env={"PATH": PATH, "HOME": str(self.folder), **env},
+        )
 
     def start(self) -> None:
         """Start the engine, and wait until it answers."""
@@ -181,11 +184,11 @@ class Engine:
 
     def stop(self) -> None:
         """End the engine in an orderly way; its containers go on if it was started so."""
-        self._tell("SIGTERM", "dockerd")
+        self._tell("SIGTERM", self.daemon)
 
     def kill(self) -> None:
         """Kill the engine as a crash would."""
-        self._tell("SIGKILL", "dockerd")
+        self._tell("SIGKILL", self.daemon)
 
     def down(self) -> None:
         """End everything that was started."""
@@ -198,9 +201,18 @@ class Engine:
                 finally:
                     first.kill()
 
-    def log(self, name: str = "dockerd") -> str:
-        """Return what a daemon has said."""
-        path = self.folder / "log" / name
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """Have no engine during the block."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    def log(self, name: str = "") -> str:
+        """Return what a daemon has said; default: the engine."""
+        path = self.folder / "log" / (name or self.daemon)
         return path.read_text(errors="replace") if path.exists() else ""
 
     def add_image(self, tag: str = IMAGE, files: Path | None = None) -> None:
@@ -237,13 +249,13 @@ class Engine:
         until(lambda: "listening on" in self.log(name), "the registry listens")
         return f"127.0.0.1:{port}"
 
-    def pause(self, name: str = "dockerd") -> None:
+    def pause(self, name: str = "") -> None:
         """Stop the engine, or a registry, as it is: clients can connect, and wait for an answer that does not come."""
-        self._tell("SIGSTOP", name)
+        self._tell("SIGSTOP", name or self.daemon)
 
-    def resume(self, name: str = "dockerd") -> None:
+    def resume(self, name: str = "") -> None:
         """Let it go on."""
-        self._tell("SIGCONT", name)
+        self._tell("SIGCONT", name or self.daemon)
 
     def reset(self) -> None:
         """Bring back what a test took down, and remove all containers and networks."""
@@ -281,16 +293,19 @@ class Engine:
         return False
 
 
+AnyEngine = TypeVar("AnyEngine", bound=Engine)
+
+
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as s:
         return s.connect_ex(str(path)) == 0
 
 
 @contextmanager
-def running(**options: Any) -> Iterator[Engine]:
+def running(kind: type[AnyEngine], **options: Any) -> Iterator[AnyEngine]:
     """Start an engine in a folder of its own, and leave nothing behind."""
     folder = Path(tempfile.mkdtemp(prefix="ryd-"))
-    engine = Engine(folder, **options)
+    engine = kind(folder, **options)
     try:
         try:
             engine.up()

@@ -7,16 +7,12 @@ networks, locks and what runs in places of the machine; in the namespace of moun
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from docker_engine import FIRST, PATH, Engine, _tool, until
+from docker_engine import FIRST, Engine, _tool, until
 
 CONFIGURATION = """
 [containers]
@@ -50,6 +46,8 @@ def missing() -> str:
 class Podman(Engine):
     """A service that runs. Its containers go on when it ends, as Podman has no engine that holds them."""
 
+    daemon: ClassVar[str] = "podman"
+
     @property
     def socket(self) -> Path:
         """Where clients reach it."""
@@ -58,23 +56,9 @@ class Podman(Engine):
     def up(self) -> None:
         """Start everything, and wait until it answers."""
         f = self.folder
-        (f / "log").mkdir()
         (f / "containers.conf").write_text(CONFIGURATION)
-        self._first = subprocess.Popen(
-            [
-                *(_tool("unshare"), "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
-                *("sh", "-c", HIDE, str(f), sys.executable, "-ISc", FIRST, str(f)),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=f,
-            start_new_session=True,
-            env={
-                "PATH": PATH,
-                "HOME": str(f),
-                "CONTAINERS_CONF": f"{f}/containers.conf",
-            },
-        )
+        hidden = ("sh", "-c", HIDE, str(f), sys.executable, "-ISc", FIRST, str(f))
+        self._enter(*hidden, CONTAINERS_CONF=f"{f}/containers.conf")
         self.start()
 
     def start(self) -> None:
@@ -83,39 +67,3 @@ class Podman(Engine):
         self._tell("start", "podman", "podman", "system", "service", "--time=0", f"unix://{self.socket}")
         self._until_answers(self.socket, "podman")
         until(self._ready, "the service is ready")
-
-    def stop(self) -> None:
-        """End the service in an orderly way."""
-        self._tell("SIGTERM", "podman")
-
-    def kill(self) -> None:
-        """Kill the service as a crash would."""
-        self._tell("SIGKILL", "podman")
-
-    def pause(self, name: str = "podman") -> None:
-        """Stop the service as it is."""
-        self._tell("SIGSTOP", name)
-
-    def resume(self, name: str = "podman") -> None:
-        """Let the service go on."""
-        self._tell("SIGCONT", name)
-
-    def log(self, name: str = "podman") -> str:
-        """Return what the service has said."""
-        return super().log(name)
-
-
-@contextmanager
-def running() -> Iterator[Podman]:
-    """Start a service in a folder of its own, and leave nothing behind."""
-    folder = Path(tempfile.mkdtemp(prefix="ryp-"))
-    engine = Podman(folder)
-    try:
-        try:
-            engine.up()
-            yield engine
-        finally:
-            engine.down()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        assert not folder.exists(), f"{folder} could not be removed"

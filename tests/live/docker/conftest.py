@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _engine() -> Iterator[Engine]:
     if why := docker_engine.missing():
         pytest.skip(why)
-    with docker_engine.running() as engine:
+    with docker_engine.running(Engine) as engine:
         engine.add_image()
         yield engine
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+import docker_conformance
+import docker_engine
 import podman_engine
 import runyard as run
 from docker_engine import IMAGE
@@ -27,7 +27,7 @@ from runyard.testing import conformance
 def _podman() -> Iterator[Podman]:
     if why := podman_engine.missing():
         pytest.skip(why)
-    with podman_engine.running() as engine:
+    with docker_engine.running(Podman) as engine:
         engine.add_image()
         yield engine
 
@@ -42,29 +42,8 @@ def podman(_podman: Podman, monkeypatch: pytest.MonkeyPatch) -> Iterator[Podman]
 
 
 @pytest.fixture
-def outage(podman: Podman) -> Callable[[], Any]:
-    @contextmanager
-    def down() -> Iterator[None]:
-        podman.stop()
-        try:
-            yield
-        finally:
-            podman.start()
-
-    return down
-
-
-@pytest.fixture
-def harness(request: pytest.FixtureRequest, tmp_path: Path, podman: Podman, outage: Any) -> conformance.Harness:
-    network = None if "group" in request.node.callspec.params["scenario"] else "none"
-    make = functools.partial(
-        DockerExecutor,
-        container_image=IMAGE,
-        packager=Packager(),
-        network=network,
-        volumes=[f"{tmp_path}/shared:{tmp_path}/shared"],
-    )
-    return conformance.Harness(make, tmp_path, seconds=60, outage=outage)
+def harness(request: pytest.FixtureRequest, tmp_path: Path, podman: Podman) -> conformance.Harness:
+    return docker_conformance.harness(request.node.callspec.params["scenario"], tmp_path, podman)
 
 
 TELLING = """

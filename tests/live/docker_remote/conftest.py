@@ -55,7 +55,7 @@ def _engine(tmp_path_factory: pytest.TempPathFactory, keys: Path, _account: User
     if why := docker_engine.missing():
         pytest.skip(why)
     flags = ("--group", _account.name, *docker_remote.flags_of_tls(keys))
-    with docker_engine.running(hidden=(tmp_path_factory.getbasetemp(),), flags=flags) as engine:
+    with docker_engine.running(Engine, hidden=(tmp_path_factory.getbasetemp(),), flags=flags) as engine:
         engine.folder.chmod(0o711)
         engine.add_image()
         yield engine

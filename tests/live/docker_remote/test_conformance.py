@@ -10,13 +10,12 @@ from __future__ import annotations
 import functools
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+import docker_conformance
 import docker_remote
 import processes
 from docker_engine import IMAGE, Engine
@@ -25,24 +24,9 @@ from runyard.testing import conformance
 
 
 @pytest.fixture
-def outage(engine: Engine) -> Callable[[], Any]:
-    @contextmanager
-    def down() -> Iterator[None]:
-        engine.stop()
-        try:
-            yield
-        finally:
-            engine.start()
-
-    return down
-
-
-@pytest.fixture
-def harness(
-    request: pytest.FixtureRequest, tmp_path: Path, engine: Engine, outage: Any
-) -> Iterator[conformance.Harness]:
+def harness(request: pytest.FixtureRequest, tmp_path: Path, engine: Engine) -> Iterator[conformance.Harness]:
     request.getfixturevalue("over_ssh" if request.node.originalname == "test_over_ssh" else "over_tcp")
-    network = None if "group" in request.node.callspec.params["scenario"] else "none"
+    network = docker_conformance.network(request.node.callspec.params["scenario"])
     volume = docker_remote.shared_folder(engine, tmp_path)
     subprocess.run(["git", "init", "-q", str(tmp_path / "work")], check=True)
     (tmp_path / "work" / "README").write_text("what the jobs run in is shipped from here\n")
@@ -52,7 +36,7 @@ def harness(
         subprocess.run(command, cwd=folder, check=False, timeout=60, env=os.environ | engine.env)
 
     make = functools.partial(DockerExecutor, container_image=IMAGE, network=network, volumes=[volume])
-    yield conformance.Harness(make, tmp_path, seconds=60, outage=outage, by_hand=by_hand)
+    yield conformance.Harness(make, tmp_path, seconds=60, outage=engine.outage, by_hand=by_hand)
     # The record has ended, its controller may still be tidying up.
     processes.until(lambda: not processes.controllers(tmp_path / "home"), "the end of all controllers")
 
