@@ -138,9 +138,9 @@ def chosen(env: Mapping[str, str] | None = None) -> str:
 
 def _with_keys(host: str, certs: str, verify: bool = True) -> str:
     """Return an address that says where the keys are; other ways than TCP need none."""
-    if not certs or not host.startswith("tcp://"):
+    if not certs or parse(host).scheme != "tcp":
         return host
-    return f"{host.rstrip('/')}?{urlencode({'certs': certs, **({} if verify else {'verify': '0'})})}"
+    return f"{host.rstrip('/')}?{urlencode({'certs': os.path.abspath(certs), **({} if verify else {'verify': '0'})})}"
 
 
 def _current(path: Path) -> str:
