@@ -310,8 +310,11 @@ class DockerBackend:
         return VolumeFetcher(self._remote(cluster), document, os.path.dirname(folder), address.machine_of(cluster))
 
     def wakeups(self) -> Sequence[int]:
-        """Return the engines' streams of events; without one, an engine is asked every ``poll_interval``."""
-        return [fd for engine in self._engines.values() if (fd := engine.events.fileno()) >= 0]
+        """Return the engines' streams of events; without one, an engine is asked every ``poll_interval``.
+
+        One that does not answer is left alone: ssh takes connections to it, and closes them, which would wake us.
+        """
+        return [fd for e in self._engines.values() if not e.in_doubt and (fd := e.events.fileno()) >= 0]
 
     def discard(self, requests: Sequence[Request]) -> None:
         """Remove whatever containers and networks the jobs of these requests still have.
