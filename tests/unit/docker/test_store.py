@@ -120,3 +120,20 @@ def test_only_so_many_trees_are_kept_and_no_remains(store: Store) -> None:
     store.add("99", "1")
     kept = [*range(3, scripts.KEEP + 2), 99]
     assert store.names() == {f"{n:02d}.{end}" for n in kept for end in ("1", "ok")} | {"17.new"}
+
+
+def test_cleaning(store: Store) -> None:
+    """By the hashes of trees that nobody used within the hour, and what launches have left that died."""
+    for hash in ("aaaa", "bbbb", "cccc"):
+        store.add(hash, "1")
+    for name, hours in (("aaaa.ok", 2), ("bbbb.ok", 2), ("dddd.dead", 48), ("dddd.new", 2)):
+        (store.folder / name).exists() or (store.folder / name).mkdir()
+        os.utime(store.folder / name, (time.time() - hours * 3600,) * 2)
+    code, (trees, kept, others, lost) = store.run(scripts._USAGE)
+    assert (code, trees, others) == (0, "3", "2")
+    assert int(kept) >= 3 * int(lost) / 2
+    before = store.names()
+    assert store.run(scripts._CLEAN, "dry", "aaaa") == (0, ["./dddd.dead"])
+    assert store.names() == before
+    assert store.run(scripts._CLEAN, "", "aa", "cccc")[0] == 0
+    assert before - store.names() == {"aaaa.ok", "aaaa.1", "dddd.dead"}

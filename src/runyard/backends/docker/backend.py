@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +17,14 @@ from typing import Any, ClassVar, Self
 from runyard import snapshots
 from runyard.backends import logfiles
 from runyard.backends.base import Component, Cursor, Features, Handle, Job, JobId, LogChunk, Request
+from runyard.backends.codestore import CodeStore
 from runyard.backends.docker import address, byhand, images, leftovers, outcome, plan
 from runyard.backends.docker.engine import Engine, known_arguments
 from runyard.backends.docker.orphans import find as find_leftovers
 from runyard.backends.docker.orphans import remove as remove_leftover
 from runyard.backends.docker.outcome import Left, Seen
 from runyard.backends.docker.remote import Remote, read_document
+from runyard.backends.docker.store import CodeVolume
 from runyard.backends.docker.volumes import VolumeFetcher
 from runyard.backends.fetching import Fetcher, HereFetcher
 from runyard.errors import CancelError, ConfigError, PackagingError, SubmitError, Unavailable
@@ -43,8 +44,9 @@ class DockerBackend:
     kind: ClassVar[str] = "docker"
     features: ClassVar[Features] = Features(groups=True, launchers=plan.LAUNCHERS, poll_interval=0.3)
 
-    def __init__(self, home: str) -> None:
+    def __init__(self, home: str, image: str = "") -> None:
         self.home = home
+        self._image = image
         self._engines: dict[str, Engine] = {}
         self._remotes: dict[str, Remote] = {}
         self._trees: set[str] = set()
@@ -55,8 +57,7 @@ class DockerBackend:
     @classmethod
     def connect(cls, executor: Executor, home: str) -> Self:
         """Return a backend; the engines are those that its requests and handles name."""
-        del executor
-        return cls(home)
+        return cls(home, str(getattr(executor, "container_image", "")))
 
     @classmethod
     def cluster(cls, executor: Executor) -> str:
@@ -330,6 +331,13 @@ class DockerBackend:
                 for volume in {str(options["volume"]) for options in mine if "volume" in options}:
                     self._remote(cluster).discard(volume)
 
+    def code_store(self) -> CodeStore | None:
+        """Return the code that the chosen engine keeps, or ``None`` where it is one of this machine."""
+        cluster = address.cluster_of(address.chosen())
+        if not address.is_remote(cluster):
+            return None
+        return CodeVolume(self._remote(cluster).files, cluster, self._image)
+
     leftovers = staticmethod(find_leftovers)
     remove_leftover = staticmethod(remove_leftover)
 
@@ -364,7 +372,7 @@ def _caller() -> plan.Caller:
     name = ""
     with suppress(KeyError):
         name = pwd.getpwuid(uid).pw_name
-    return plan.Caller(uid, os.getgid(), name, socket.gethostname())
+    return plan.Caller(uid, os.getgid(), name, address.this_machine())
 
 
 def _code(job: Job, component: Component, create: Mapping[str, Any]) -> dict[str, Any]:

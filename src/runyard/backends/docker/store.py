@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from runyard.backends.docker.files import Gone, Ran
-from runyard.backends.docker.helper import CACHE_DIR
+from collections.abc import Sequence
+
+from runyard.backends.codestore import Usage
+from runyard.backends.docker.files import Files, Gone, Ran
+from runyard.backends.docker.helper import CACHE_DIR, CODE_VOLUME, Helper
 from runyard.errors import PackagingError
 
 KEEP = 16
@@ -68,6 +71,72 @@ take "$1" "$part"
 chown -R -h "$3" "$part" || exit 1
 if [ -e "$2.ok" ]; then rm -rf "$part"; else rm -rf "$2" && mv "$part" "$2" && : > "$2.ok"; fi
 """
+
+_USAGE = f"""cd {CACHE_DIR} || exit 1
+{_REMAINS}
+trees=0 kept=0 others=0 lost=0
+for name in *; do
+  [ -d "$name" ] || continue
+  size=$(du -sk "$name") || exit 1
+  size=${{size%%[!0-9]*}}
+  if is_stored "$name"; then trees=$((trees + 1)) kept=$((kept + size))
+  else others=$((others + 1)) lost=$((lost + size)); fi
+done
+echo $trees $kept $others $lost
+"""
+_CLEAN = f"""cd {CACHE_DIR} || exit 1
+{_REMAINS}
+remains
+[ -z "$1" ] || exit 0
+remains | while read -r name; do rm -rf "$name"; done
+shift
+for hash; do
+  find . -maxdepth 1 -name "$hash*.ok" -mmin +60 | while read -r mark; do
+    tree=$(cat "$mark")
+    rm -f "$mark"
+    [ -z "$tree" ] || rm -rf "$tree"
+    echo "$mark"
+  done
+done
+"""
+
+
+class CodeVolume:
+    """See :class:`~runyard.backends.codestore.CodeStore`; its contents are whole code trees.
+
+    Args:
+        files: The engine's files.
+        cluster: The engine's name.
+        image: An image with a shell and the usual file tools.
+    """
+
+    def __init__(self, files: Files, cluster: str, image: str) -> None:
+        self._helper = Helper(files, CODE_VOLUME, image)
+        self.place = f"{cluster} {CODE_VOLUME}"
+
+    def usage(self) -> Usage:
+        """Return what it holds; what launches have left that died is needed by nobody."""
+        trees, kept, others, lost = map(int, self._ask(_USAGE).split())
+        return Usage(trees + others, (kept + lost) << 10, others, lost << 10)
+
+    def clean(self, trees: Sequence[str], dry_run: bool = False) -> int:
+        """Remove trees, by the hashes that their names begin with, and what launches have left that died."""
+        hashes = sorted({tree.rpartition("/")[2][:12] for tree in trees})
+        return len(self._ask(_CLEAN, "dry" if dry_run else "", *hashes).split())
+
+    def damaged(self, repair: bool = False) -> list[str]:
+        """Refuse: nothing there says what each file should be."""
+        del repair
+        raise PackagingError(
+            f"{self.place}: code that a Docker engine keeps is not verified",
+            hint=f"in doubt remove it, it is sent anew: docker volume rm {CODE_VOLUME}",
+        )
+
+    def _ask(self, script: str, *args: str) -> bytes:
+        try:
+            return done(self._helper.run(script, *args))
+        finally:
+            self._helper.remove()
 
 
 def done(said: Ran) -> bytes:
