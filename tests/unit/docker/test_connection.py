@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from runyard.backends.base import Handle
+from runyard.backends.base import Handle, JobId, Request
 from runyard.backends.docker import delivery, engine, mirror
 from runyard.backends.docker.backend import DockerBackend
 from runyard.backends.docker.engine import Engine
@@ -53,8 +53,10 @@ class Answers(BaseHTTPRequestHandler):
             self.archive(parse_qs(url.query)["path"][0])
         elif "/exec/" in url.path:
             self.say({"Running": self.server.running, "ExitCode": None})
+        elif self.server.state:
+            self.say({"Id": "c", "State": {"Status": self.server.state}, "Config": {}})
         else:
-            self.say({"Id": "c", "State": {"Status": "running"}, "Config": {}})
+            self.say({"message": "No such container: c"}, 404)
 
     def do_HEAD(self) -> None:
         self.send_response(200)
@@ -69,9 +71,19 @@ class Answers(BaseHTTPRequestHandler):
         elif self.path.endswith("/start") and "/exec/" in self.path:
             self.exec()
         elif self.path.endswith("/start"):
+            self.server.state = "running"
             self.say(None, 204)
+        elif "/containers/create" in self.path and self.server.state:
+            self.say({"message": "Conflict. The name is already in use"}, 409)
+        elif "/containers/create" in self.path:
+            self.server.state = "created"
+            self.say({"Id": "c"}, 201)
         else:
             self.say({"Id": "c", "Name": "v"}, 201)
+
+    def do_DELETE(self) -> None:
+        self.server.state = ""
+        self.say(None, 204)
 
     def do_PUT(self) -> None:
         while size := int(self.rfile.readline(), 16):
@@ -104,6 +116,9 @@ class Answers(BaseHTTPRequestHandler):
         self.end() if self.server.cut else self.wfile.write(b"0\r\n\r\n")
 
     def exec(self) -> None:
+        if self.server.state != "running":
+            self.say({"message": "Container c is not running"}, 409)
+            return
         command = [word.replace(EXPERIMENT_DIR, str(self.server.volume)) for word in self.server.command]
         done = subprocess.run(command, capture_output=True, check=False, timeout=20)
         self.send_response(200)
@@ -131,6 +146,7 @@ class Fake(ThreadingHTTPServer):
         reset: It then ends with a reset.
         silent: Cleared: nothing more comes then.
         running: What it says of a command whose output has ended.
+        state: That of its only container; empty without one.
         volume: The folder of this machine that commands take for the volume.
         member: Adds what is at a path to its archive.
     """
@@ -144,6 +160,7 @@ class Fake(ThreadingHTTPServer):
         self.silent, self.over = threading.Event(), threading.Event()
         self.silent.set()
         self.running = False
+        self.state = "running"
         self.volume = Path("/nowhere")
         self.command: list[str] = []
         self.member: Callable[[tarfile.TarFile, str], None] = add_log
@@ -247,6 +264,13 @@ def test_a_command_whose_output_is_cut(fake: Fake, files: Files, cut: int, reset
         files.run("c", "echo 1; echo 2; echo 3")
 
 
+@pytest.mark.parametrize("state", ["", "created", "running", "exited", "dead"])
+def test_a_helper_that_is_found(fake: Fake, files: Files, state: str) -> None:
+    """Somebody else may have started it, or died before; one that has ended, and could not be removed, gives way."""
+    fake.state = state
+    assert Helper(files, "v", "image").run("echo works").out == b"works\n"
+
+
 # -- writing on this machine -------------------------------------------------------------------
 
 
@@ -332,6 +356,14 @@ def test_a_file_here_that_cannot_be_sent(files: Files, tmp_path: Path) -> None:
         files.put("c", "/", members())
     with pytest.raises(SubmitError, match="nowhere: cannot be read"):
         files.put("c", "/", delivery._job(tmp_path / "nowhere", (0, 0)))
+
+
+def test_a_container_that_is_removed_before_it_starts(fake: Fake, files: Files, tmp_path: Path) -> None:
+    fake.state = ""
+    brings = delivery.Delivery(files, lambda volume, image: Helper(files, volume, image))
+    request = Request(JobId("e", "task"), (), {}, str(tmp_path))
+    with pytest.raises(SubmitError, match="removed before it started"):
+        brings.bring(request, {"volume": "v"}, [("c", {"image": "image"})])
 
 
 # -- pulling -----------------------------------------------------------------------------------

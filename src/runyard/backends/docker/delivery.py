@@ -64,8 +64,8 @@ class Delivery:
             Unavailable: when the engine does not answer.
         """
         volume, (first, create) = str(document["volume"]), made[0]
-        owner = self._owner(first, create)
         try:
+            owner = self._owner(first, create)
             # Asked before: while a stream goes in, the engine answers no question about the container.
             if self._lacks(first, request):
                 with self._first:
@@ -121,10 +121,7 @@ class Delivery:
 
     def _owner(self, id: str, create: Mapping[str, Any]) -> Owner:
         """Return the numbers of the user that a container runs as."""
-        user = str(create.get("user", ""))
-        if not user:
-            with self._files.engine.asking() as client, self._files.engine.reading():
-                user = str(client.api.inspect_container(id)["Config"].get("User") or "0")
+        user = str(create.get("user", "")) or self._files.user(id)
         name, _, group = user.partition(":")
         if name.isdigit():
             return int(name), int(group) if group.isdigit() else 0

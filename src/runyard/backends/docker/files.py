@@ -99,6 +99,15 @@ class Files:
 
     # -- files ---------------------------------------------------------------------------------
 
+    def user(self, id: str) -> str:
+        """Return as whom a container runs, as its image or whoever made it says.
+
+        Raises:
+            Gone: when the container is not there.
+        """
+        with self.engine.asking() as client, self.engine.reading():
+            return str(_inspected(client, id)["Config"].get("User") or "0")
+
     def stat(self, id: str, path: str) -> Stat | None:
         """Return what there is at a path of a container, or ``None``.
 
@@ -106,15 +115,12 @@ class Files:
             Gone: when the container is not there.
         """
         with self.engine.asking() as client, self.engine.reading():
-            try:
-                url = client.api._url("/containers/{0}/archive", id)
-                answer = client.api.head(url, params={"path": path}, timeout=client.api.timeout)
-                if answer.status_code == 404:
-                    _check(client, id)
-                    return None
-                client.api._raise_for_status(answer)
-            except sdk().errors.NotFound as e:
-                raise Gone from e
+            url = client.api._url("/containers/{0}/archive", id)
+            answer = client.api.head(url, params={"path": path}, timeout=client.api.timeout)
+            if answer.status_code == 404:
+                _inspected(client, id)  # it may be the container that is not there
+                return None
+            client.api._raise_for_status(answer)
             return _stat_of(answer)
 
     def read(self, id: str, path: str) -> tuple[Stat, Generator[bytes]] | None:
@@ -130,7 +136,7 @@ class Files:
             answer = self._archive(id, path)
         except sdk().errors.NotFound:
             with self.engine.asking() as client, self.engine.reading():
-                _check(client, id)
+                _inspected(client, id)
             return None
         return _stat_of(answer), self._content(self._pieces(answer))
 
@@ -245,12 +251,13 @@ def demultiplexed(data: bytes) -> tuple[bytes, bytes]:
     return b"".join(out.get(1, ())), b"".join(out.get(2, ()))
 
 
-def _check(client: Any, id: str) -> None:
-    """Raise :class:`Gone` when it is the container that is not there, and not a file in it."""
+def _inspected(client: Any, id: str) -> Mapping[str, Any]:
+    """Return all that the engine says of a container, or raise :class:`Gone`."""
     try:
-        client.api.inspect_container(id)
+        found: Mapping[str, Any] = client.api.inspect_container(id)
     except sdk().errors.NotFound as e:
         raise Gone from e
+    return found
 
 
 def _stat_of(answer: Any) -> Stat:

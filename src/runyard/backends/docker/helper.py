@@ -94,6 +94,8 @@ class Helper:
             id, state = self._files.engine.create(create)
             if state == "created":
                 self._files.engine.start(id)
+            elif state in ("exited", "dead"):  # the engine could not remove it by itself; the next try makes another
+                self._files.engine.remove([id])
         except BackendError as e:
             if isinstance(e, Unavailable):
                 raise
