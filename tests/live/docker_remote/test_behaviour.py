@@ -157,13 +157,16 @@ def test_second_launch_sends_no_code(
 
 
 def test_a_half_sent_tree_is_never_used(engine: Engine, over_tcp: Relay, work: Path) -> None:
+    """The connection is cut while code is sent, and then again and again: what was asked for there goes on meanwhile."""
     tree(work, 2000, 4000)
     exp = run.Experiment("cut", executor(), clean_mode=True)
     exp.add(run.Script(inline="find . -name '*.py' -size +7 | wc -l"), name="task")
     before = over_tcp.sent
     exp.run(detach=True)
     until(lambda: over_tcp.sent > before + 1_000_000, "a part of the code")
-    over_tcp.cut()
+    for _ in range(5):
+        over_tcp.cut()
+        time.sleep(0.7)
     result = exp.wait()["task"]
     assert result.log_path.read_text() == "2000\n"
     assert result.attempts == 1
