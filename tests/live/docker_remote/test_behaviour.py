@@ -157,7 +157,7 @@ def test_second_launch_sends_no_code(
 
 
 def test_a_half_sent_tree_is_never_used(engine: Engine, over_tcp: Relay, work: Path) -> None:
-    """The connection is cut while code is sent, and then again and again: what was asked for there goes on meanwhile."""
+    """The connection is cut while code is sent, and then again: what was asked for there goes on meanwhile."""
     tree(work, 2000, 4000)
     exp = run.Experiment("cut", executor(), clean_mode=True)
     exp.add(run.Script(inline="find . -name '*.py' -size +7 | wc -l"), name="task")

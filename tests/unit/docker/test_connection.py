@@ -68,6 +68,8 @@ class Answers(BaseHTTPRequestHandler):
         if self.path.endswith("/exec"):
             self.server.command = body["Cmd"]
             self.say({"Id": "e"})
+        elif "/images/create" in self.path:
+            self.pull()
         elif self.path.endswith("/start") and "/exec/" in self.path:
             self.exec()
         elif self.path.endswith("/start"):
@@ -114,6 +116,14 @@ class Answers(BaseHTTPRequestHandler):
         data = made.getvalue()[: self.server.cut]
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.end() if self.server.cut else self.wfile.write(b"0\r\n\r\n")
+
+    def pull(self) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        data = json.dumps({"id": "a", "status": "Downloading"}).encode() * 9
+        self.wfile.write(b"%x\r\n%s" % (len(data), data[: self.server.cut]))
+        self.end()
 
     def exec(self) -> None:
         if self.server.state != "running":
@@ -241,6 +251,23 @@ def test_a_machine_that_goes_off_while_it_sends(fake: Fake, files: Files, monkey
     fake.silent.clear()
     with pytest.raises(Unavailable, match="does not answer"):
         whole(files)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_pull_that_is_cut(fake: Fake, files: Files, reset: bool) -> None:
+    fake.cut, fake.reset = 60, reset
+    with pytest.raises(Unavailable, match=r"127\.0"):
+        list(files.engine.pull("image:1"))
+
+
+def test_a_machine_that_goes_off_is_noticed_by_the_kernel(fake: Fake, files: Files) -> None:
+    """docker-py sets no limit while it pulls."""
+    assert files.stat("c", "/log")
+    with files.engine.asking() as client:
+        (pool,) = client.api.get_adapter("http://x").poolmanager.pools._container.values()
+        connection = pool._get_conn()
+        assert connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        connection.close()
 
 
 # -- commands ----------------------------------------------------------------------------------
