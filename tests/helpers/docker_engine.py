@@ -29,7 +29,7 @@ IMAGE = "runyard-test:latest"
 TOOLS = """
 bash sh env ls cat cp mv rm mkdir mkfifo rmdir touch ln stat sleep seq sha256sum wc id date head tail tr sort uname
 chmod chown chgrp df nproc printf test true false timeout dd sed grep awk ps hostname getent git
-find xargs readlink
+find xargs readlink du
 """
 
 

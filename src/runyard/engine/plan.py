@@ -27,7 +27,9 @@ from runyard.backends.base import (
     JobId,
     Request,
 )
+from runyard.backends.fetching import PULLED
 from runyard.backends.registry import backend_class
+from runyard.backends.wrapper import ATTEMPTS
 from runyard.engine import graph
 from runyard.engine.code import Code, CodeTaker, find_script, within
 from runyard.engine.taskrecord import Task, task_record
@@ -58,6 +60,8 @@ __all__ = [
 
 RUNNER_FILES = ("pytask.py", "redact.py")
 JOB_FILE = "job.json"
+_STAYS = frozenset({ATTEMPTS, "log", PULLED})
+"""In a job's folder: what comes from its target, and is not sent there."""
 """In a job's folder: all that the database knows of its plan, so that it can be rebuilt."""
 
 
@@ -211,7 +215,7 @@ def _plan_entry(entry: Entry, launch: Launch, taker: CodeTaker) -> PlannedJob:
     )
     backend: Backend = backend_type.connect(lead, launch.home)
     request = backend.plan(job)
-    if taken := own.keys() & {*files, *request.files, JOB_FILE} or own.keys() & {"attempts"}:
+    if taken := own.keys() & {*files, *request.files, JOB_FILE} or own.keys() & _STAYS:
         raise ConfigError(
             f"task {entry.name!r}: Script.files has {', '.join(sorted(taken))}, which is a file of Runyard's own",
             hint="give it another name",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runyard import executors
 from runyard.backends.base import Job
-from runyard.backends.fetching import Fetcher, Fetches, FetchesFor, Listing
+from runyard.backends.fetching import PULLED, Fetcher, Fetches, FetchesFor, Listing
 from runyard.backends.registry import backend_class
 from runyard.backends.wrapper import ATTEMPTS
 from runyard.engine import choose
@@ -24,8 +24,6 @@ from runyard.store.db import Database
 from runyard.store.records import JobRow
 
 OUTPUT = "output"
-PULLED = "pulled"
-"""In a job's folder on this machine: files of its working directory."""
 BATCH = 256 << 20
 """Bytes that are fetched at once: what an interruption costs at most, unless one file is larger."""
 SAME_TIME = 2_000

@@ -184,8 +184,11 @@ def forget_launch(home: Path, id: str) -> None:
     layout.discard(home, layout.folder_of(id.rpartition("_")[0], id))
 
 
-def remove(db: Database, home: Path, id: str) -> None:
+def remove(db: Database, home: Path, id: str) -> list[str]:
     """Remove an experiment: its record first, then its files.
+
+    Returns:
+        Why some of its schedulers could not be asked: they may still hold something of it.
 
     Raises:
         StoreError: while some of its jobs are still in flight.
@@ -193,20 +196,25 @@ def remove(db: Database, home: Path, id: str) -> None:
     row = records.experiment(db, id)
     if row.live:
         raise StoreError(f"{id} has {row.live} unfinished task(s)", hint=f"runyard experiment cancel {id} first")
-    _discard(db, home, id)
+    unasked = _discard(db, home, id)
     records.remove(db, id)
     forget_secrets(home, id)
     layout.remove(home, row.folder)
+    return unasked
 
 
-def _discard(db: Database, home: Path, id: str) -> None:
+def _discard(db: Database, home: Path, id: str) -> list[str]:
     """Remove what the jobs of an experiment have left at their schedulers, as far as those can be reached."""
     by_kind: dict[str, list[records.JobRow]] = {}
     for row in records.jobs(db, id):
         by_kind.setdefault(str(row.spec["kind"]), []).append(row)
+    unasked = []
     for rows in by_kind.values():
-        with suppress(RunyardError):  # gone, switched off, or its plug-in is not installed now
+        try:
             executor = executors.from_dict(rows[0].spec["components"][0]["executor"])
             backend = backend_class(executor).connect(executor, str(home))
             if isinstance(backend, Discards):
                 backend.discard([Request.from_json(row.request, {}) for row in rows])
+        except RunyardError as e:  # gone, switched off, or its plug-in is not installed now
+            unasked.append(e.message)
+    return unasked

@@ -44,9 +44,13 @@ def detached(text: str, **fields: Any) -> run.Experiment:
     return exp
 
 
-def remove(id: str) -> None:
+def runyard(*words: str) -> None:
     with contextlib.suppress(SystemExit):
-        main(["experiment", "rm", id, "--yes"])
+        main(list(words))
+
+
+def remove(id: str) -> None:
+    runyard("experiment", "rm", id, "--yes")
 
 
 def containers(engine: Engine) -> list[str]:
@@ -105,33 +109,64 @@ for where, folders, files in os.walk(b"."):
     assert again.log_path.read_bytes().endswith(b"\n5\n"), "a later launch got what a task had written"
 
 
-def test_second_launch_sends_no_code(engine: Engine, over_tcp: Relay, work: Path) -> None:
-    """Random bytes, so that compression does not help: 2 MB, then nothing, then what has changed."""
+def test_second_launch_sends_no_code(
+    engine: Engine, over_tcp: Relay, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Random bytes, so that compression does not help: 2 MB, then nothing, then what has changed.
+
+    What the engine keeps for that can be looked at and cleaned.
+    """
     tree(work, 2000, 1000)
+    (work / "folder").symlink_to("part1")
+    (work / "link").mkdir()
+    (work / "link" / "file").touch()
     sent = []
     for change in (None, None, "part1/file1.py", "gone"):
         if change == "gone":
+            (work / "folder").unlink()
+            (work / "folder").mkdir()
+            (work / "folder" / "file").touch()
+            (work / "link" / "file").unlink()
+            (work / "link").rmdir()
+            (work / "link").symlink_to("folder")
             (work / "part2" / "file2.py").unlink()
             (work / "new").write_text("new\n")
         elif change:
             (work / change).write_text("print('changed')\n")
         before = over_tcp.sent
-        count = "find . -type f | wc -l; cat part1/file1.py | head -c 20; ls new part2/file2.py 2>/dev/null || true"
+        count = (
+            "find . -type f | wc -l; cat part1/file1.py | head -c 20; ls new part2/file2.py link/* 2>/dev/null || true"
+        )
         log = result_of(run.Script(inline=count)).log_path.read_text().splitlines()
         sent.append(over_tcp.sent - before)
     assert sent[0] > 1_000_000
     assert max(sent[1:]) < 100_000, sent
-    assert log == ["2001", "print('changed')", "new"]
+    assert log == ["2002", "print('changed')", "link/file", "new"]
+    (work / "env.toml").write_text(f'[far]\nexecutor = "docker"\ncontainer_image = "{IMAGE}"\n')
+    capsys.readouterr()
+    runyard("code", "ls", "--profile", "far", "--json")
+    usage = json.loads(capsys.readouterr().out)
+    assert (usage["objects"], usage["unused_objects"]) == (3, 0)
+    assert usage["bytes"] > 6_000_000
+    stored = engine.folder / "data" / "volumes" / "runyard-code" / "_data"
+    for mark in stored.glob("*.ok"):
+        os.utime(mark, (time.time() - 7200,) * 2)
+    runyard("code", "gc", "--profile", "far", "--older-than", "1s")
+    assert "removed 3 contents" in capsys.readouterr().err
+    assert list(stored.iterdir()) == []
 
 
 def test_a_half_sent_tree_is_never_used(engine: Engine, over_tcp: Relay, work: Path) -> None:
+    """The connection is cut while code is sent, and then again: what was asked for there goes on meanwhile."""
     tree(work, 2000, 4000)
     exp = run.Experiment("cut", executor(), clean_mode=True)
     exp.add(run.Script(inline="find . -name '*.py' -size +7 | wc -l"), name="task")
     before = over_tcp.sent
     exp.run(detach=True)
     until(lambda: over_tcp.sent > before + 1_000_000, "a part of the code")
-    over_tcp.cut()
+    for _ in range(5):
+        over_tcp.cut()
+        time.sleep(0.7)
     result = exp.wait()["task"]
     assert result.log_path.read_text() == "2000\n"
     assert result.attempts == 1
@@ -263,7 +298,8 @@ def test_removed_behind_our_back(engine: Engine, over_tcp: Relay) -> None:
     assert "its container was removed" in result.reason
 
 
-def test_removed_after_its_end(engine: Engine, over_tcp: Relay) -> None:
+def test_removed_after_its_end(engine: Engine, over_tcp: Relay, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its container, and then its record while the engine is away: what is left there goes later."""
     exp = detached("echo said; sleep 1; exit 7")
     over_tcp.cut()
     over_tcp.path = engine.folder / "nowhere"  # the network is away while it ends
@@ -276,6 +312,19 @@ def test_removed_after_its_end(engine: Engine, over_tcp: Relay) -> None:
     result = exp.wait(raise_on_failure=False)["task"]
     assert (result.status, result.exit_code) == (run.JobState.FAILED, 7)
     assert result.log_path.read_text() == "said\n"
+    (volume,) = (v for v in volumes(engine) if v.startswith("runyard-detached"))
+    with engine.client_closing() as client:
+        labels = {"runyard.experiment": exp.id, "runyard.volume": "experiment"}
+        client.api.create_volume("runyard-detached-of-another-home", labels=labels)
+    over_tcp.path = engine.folder / "nowhere"
+    over_tcp.cut()
+    remove(exp.id)
+    assert "what its jobs left there stays" in capsys.readouterr().err
+    over_tcp.path = engine.socket
+    runyard("code", "gc", "--dry-run")
+    assert f"would remove volume {volume} of {exp.id}" in capsys.readouterr().err
+    runyard("code", "gc")
+    assert {v for v in volumes(engine) if "detached" in v} == {"runyard-detached-of-another-home"}
 
 
 def test_engine_restarted(engine: Engine, over_tcp: Relay) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -143,5 +144,8 @@ def test_keys_of_an_engine_are_part_of_its_name(tmp_path: Path) -> None:
     assert (found.certs, found.verify, found.port) == ("/keys & more", True, 1)
     del env["DOCKER_CERT_PATH"]
     assert address.parse(address.chosen({**env, "DOCKER_TLS_VERIFY": "1"})).certs == f"{tmp_path}/.docker"
+    # Without a scheme it is TCP too; and who looks after it later may stand in another folder.
+    found = address.parse(address.chosen({"DOCKER_HOST": "h:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "keys"}))
+    assert (found.scheme, found.host, found.certs) == ("tcp", "h", os.path.abspath("keys"))
     # ssh needs no keys of Docker's, whatever the environment says.
     assert address.chosen({"DOCKER_HOST": "ssh://h", "DOCKER_TLS_VERIFY": "1"}) == "ssh://h"

@@ -62,6 +62,7 @@ def test_the_request_of_a_dry_run_holds_them() -> None:
         (lambda: run.Script("x", files={"a": 1}), "is no text"),
         (lambda: plan_of(run.Script(inline="true", files={"task.yaml": ""})), "task.yaml, which is a file of Runyard"),
         (lambda: plan_of(run.Script(inline="true", files={"attempts": ""})), "attempts"),
+        (lambda: plan_of(run.Script(inline="true", files={"pulled": ""})), "pulled, which is a file of Runyard"),
         (lambda: plan_of(run.Script(inline="true", args=[run.Script.file("b")])), "not in Script.files"),
         (lambda: plan_of(run.Script(inline="true", files={"a": "is hunter22"}), MY_TOKEN="hunter22"), "MY_TOKEN"),
     ],

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,9 +139,9 @@ def chosen(env: Mapping[str, str] | None = None) -> str:
 
 def _with_keys(host: str, certs: str, verify: bool = True) -> str:
     """Return an address that says where the keys are; other ways than TCP need none."""
-    if not certs or not host.startswith("tcp://"):
+    if not certs or parse(host).scheme != "tcp":
         return host
-    return f"{host.rstrip('/')}?{urlencode({'certs': certs, **({} if verify else {'verify': '0'})})}"
+    return f"{host.rstrip('/')}?{urlencode({'certs': os.path.abspath(certs), **({} if verify else {'verify': '0'})})}"
 
 
 def _current(path: Path) -> str:
@@ -159,6 +160,13 @@ def cluster_of(address: str) -> str:
     """
     path = address.removeprefix("unix://")
     return address if path == address else f"unix://{socket.gethostname()}{path}"
+
+
+def this_machine() -> str:
+    """Return what tells this machine from others, also from those of its name: on an engine that they share."""
+    with suppress(OSError):
+        return socket.gethostname() + Path("/etc/machine-id").read_text("ascii").strip()
+    return socket.gethostname()
 
 
 def is_remote(cluster: str) -> bool:

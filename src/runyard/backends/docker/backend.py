@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +17,14 @@ from typing import Any, ClassVar, Self
 from runyard import snapshots
 from runyard.backends import logfiles
 from runyard.backends.base import Component, Cursor, Features, Handle, Job, JobId, LogChunk, Request
+from runyard.backends.codestore import CodeStore
 from runyard.backends.docker import address, byhand, images, leftovers, outcome, plan
 from runyard.backends.docker.engine import Engine, known_arguments
 from runyard.backends.docker.orphans import find as find_leftovers
 from runyard.backends.docker.orphans import remove as remove_leftover
 from runyard.backends.docker.outcome import Left, Seen
 from runyard.backends.docker.remote import Remote, read_document
+from runyard.backends.docker.store import CodeVolume
 from runyard.backends.docker.volumes import VolumeFetcher
 from runyard.backends.fetching import Fetcher, HereFetcher
 from runyard.errors import CancelError, ConfigError, PackagingError, SubmitError, Unavailable
@@ -43,8 +44,9 @@ class DockerBackend:
     kind: ClassVar[str] = "docker"
     features: ClassVar[Features] = Features(groups=True, launchers=plan.LAUNCHERS, poll_interval=0.3)
 
-    def __init__(self, home: str) -> None:
+    def __init__(self, home: str, image: str = "") -> None:
         self.home = home
+        self._image = image
         self._engines: dict[str, Engine] = {}
         self._remotes: dict[str, Remote] = {}
         self._trees: set[str] = set()
@@ -55,8 +57,7 @@ class DockerBackend:
     @classmethod
     def connect(cls, executor: Executor, home: str) -> Self:
         """Return a backend; the engines are those that its requests and handles name."""
-        del executor
-        return cls(home)
+        return cls(home, str(getattr(executor, "container_image", "")))
 
     @classmethod
     def cluster(cls, executor: Executor) -> str:
@@ -310,8 +311,11 @@ class DockerBackend:
         return VolumeFetcher(self._remote(cluster), document, os.path.dirname(folder), address.machine_of(cluster))
 
     def wakeups(self) -> Sequence[int]:
-        """Return the engines' streams of events; without one, an engine is asked every ``poll_interval``."""
-        return [fd for engine in self._engines.values() if (fd := engine.events.fileno()) >= 0]
+        """Return the engines' streams of events; without one, an engine is asked every ``poll_interval``.
+
+        One that does not answer is left alone: ssh takes connections to it, and closes them, which would wake us.
+        """
+        return [fd for e in self._engines.values() if not e.in_doubt and (fd := e.events.fileno()) >= 0]
 
     def discard(self, requests: Sequence[Request]) -> None:
         """Remove whatever containers and networks the jobs of these requests still have.
@@ -326,6 +330,13 @@ class DockerBackend:
                     self._engine(cluster).remove_labelled(f"{plan.JOB_LABEL}={name}")
                 for volume in {str(options["volume"]) for options in mine if "volume" in options}:
                     self._remote(cluster).discard(volume)
+
+    def code_store(self) -> CodeStore | None:
+        """Return the code that the chosen engine keeps, or ``None`` where it is one of this machine."""
+        cluster = address.cluster_of(address.chosen())
+        if not address.is_remote(cluster):
+            return None
+        return CodeVolume(self._remote(cluster).files, cluster, self._image)
 
     leftovers = staticmethod(find_leftovers)
     remove_leftover = staticmethod(remove_leftover)
@@ -361,7 +372,7 @@ def _caller() -> plan.Caller:
     name = ""
     with suppress(KeyError):
         name = pwd.getpwuid(uid).pw_name
-    return plan.Caller(uid, os.getgid(), name, socket.gethostname())
+    return plan.Caller(uid, os.getgid(), name, address.this_machine())
 
 
 def _code(job: Job, component: Component, create: Mapping[str, Any]) -> dict[str, Any]:

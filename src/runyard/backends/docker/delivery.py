@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-import posixpath
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from runyard.backends.base import CODE_FOLDER, RUNNER_FOLDER, Request
-from runyard.backends.docker.files import Files, Gone, Ran
+from runyard.backends.docker import store
+from runyard.backends.docker.files import Files, Gone
 from runyard.backends.docker.helper import CACHE_DIR, Helper
 from runyard.backends.docker.plan import EXPERIMENT_DIR, PRIVATE_DIR
+from runyard.backends.fetching import PULLED
 from runyard.backends.wrapper import ATTEMPTS
 from runyard.errors import PackagingError, SubmitError
 from runyard.snapshots import Snapshot, trees
@@ -27,39 +29,10 @@ from runyard.snapshots.tarstream import END, file_member, folder_member, owned_b
 
 SMALL_TREE = 128 << 10
 """A code tree of so many bytes (and a file for each thousand) is sent for each experiment: asking costs as much."""
-KEEP = 16
-"""Larger code trees that an engine keeps for later launches."""
-_STAYS = frozenset({ATTEMPTS, "log"})
+_STAYS = frozenset({ATTEMPTS, "log", PULLED})
 _TRIES = 3
-_GONE = 9
-"""Exit code where another launch has removed the engine's copy of a tree meanwhile."""
 
 Owner = tuple[int, int]
-
-_PROBE = f"""cd {CACHE_DIR} || exit 1
-if [ -f "$1.ok" ]; then touch "$1.ok"; echo have; exit 0; fi
-ls -t | while read -r name; do case $name in *.ok) echo "${{name%.ok}}";; esac; done
-"""
-_PREPARE = f"""cd {CACHE_DIR} || exit 1
-if [ -n "$2" ]; then cp -a "$2" "$1"; else mkdir "$1"; fi
-"""
-_REMOVE = f"""cd {CACHE_DIR}/"$1" && xargs -0 rm -rf -- < ../"$1.gone" && rm -f ../"$1.gone"
-"""
-_FINISH = f"""cd {CACHE_DIR} || exit 1
-if [ ! -d "$2" ]; then mv "$1" "$2" || exit 1; else rm -rf "$1"; fi
-: > "$2.ok"
-n=0
-ls -t | while read -r name; do
-  case $name in
-    *.ok) n=$((n + 1)); [ $n -le {KEEP} ] || rm -rf "$name" "${{name%.ok}}";;
-  esac
-done
-exit 0
-"""
-_COPY = f"""[ -f {CACHE_DIR}/"$1.ok" ] || exit {_GONE}
-mkdir -p "${{2%/*}}" && rm -rf "$2" "$2.part" || exit 1
-cp -a {CACHE_DIR}/"$1" "$2.part" && chown -R -h "$3" "$2.part" && mv "$2.part" "$2" && : > "$2.ok"
-"""
 
 
 class Delivery:
@@ -73,7 +46,6 @@ class Delivery:
     def __init__(self, files: Files, helper: Callable[[str, str], Helper]) -> None:
         self._files = files
         self._helper = helper
-        self._there: set[tuple[str, str]] = set()
         self._first = threading.Lock()
 
     def bring(
@@ -92,29 +64,30 @@ class Delivery:
             Unavailable: when the engine does not answer.
         """
         volume, (first, create) = str(document["volume"]), made[0]
-        owner = self._owner(first, create)
         try:
+            owner = self._owner(first, create)
             # Asked before: while a stream goes in, the engine answers no question about the container.
-            if self._lacks(first, volume, request):
+            if self._lacks(first, request):
                 with self._first:
                     self._bring_first(first, volume, str(create["image"]), request, owner)
             else:
                 self._files.put(first, EXPERIMENT_DIR, chain(_job(Path(request.folder), owner), [END]))
             if request.secrets:
-                data = Path(request.secrets).read_bytes()
+                data = _bytes_of(request.secrets)
                 for id, options in made:
                     self._bring_secrets(id, options, data)
         except Gone as e:
             raise SubmitError("its container was removed before it started", hint="launch again") from e
 
-    def _lacks(self, id: str, volume: str, request: Request) -> list[str]:
-        """Return what an experiment's volume does not hold yet, of what its jobs share."""
+    def _lacks(self, id: str, request: Request) -> list[str]:
+        """Return what an experiment's volume does not hold yet, of what its jobs share: what is whole has a mark."""
         trees = [f"{CODE_FOLDER}/{tree['tree']}" for tree in request.options.get("code", ()) if "link" not in tree]
-        return [name for name in (RUNNER_FOLDER, *dict.fromkeys(trees)) if not self._has(id, volume, name)]
+        names = (RUNNER_FOLDER, *dict.fromkeys(trees))
+        return [name for name in names if not self._files.stat(id, f"{EXPERIMENT_DIR}/{name}.ok")]
 
     def _bring_first(self, id: str, volume: str, image: str, request: Request, owner: Owner) -> None:
         """Bring what the jobs of an experiment share, and the job's files: small things as one stream."""
-        lacks = self._lacks(id, volume, request)
+        lacks = self._lacks(id, request)
         own = owned_by(*owner)
         with ExitStack() as stack:
             streams = [_job(Path(request.folder), owner)]
@@ -133,15 +106,8 @@ class Delivery:
                 base = Path(request.folder).parent / RUNNER_FOLDER
                 streams += [_below(base, RUNNER_FOLDER.encode(), b"", 0o755, 0o644), _mark(RUNNER_FOLDER)]
             self._files.put(id, EXPERIMENT_DIR, chain(*streams, [END]))
-        self._there.update((volume, name) for name in lacks)
 
     # -- the job's own files -------------------------------------------------------------------
-
-    def _has(self, id: str, volume: str, name: str) -> bool:
-        """Say whether something is whole in an experiment's volume: a mark is written after it."""
-        if (volume, name) not in self._there and self._files.stat(id, f"{EXPERIMENT_DIR}/{name}.ok"):
-            self._there.add((volume, name))
-        return (volume, name) in self._there
 
     def _bring_secrets(self, id: str, create: Mapping[str, Any], data: bytes) -> None:
         """Write the secrets into the container itself, so that they go with it."""
@@ -155,18 +121,15 @@ class Delivery:
 
     def _owner(self, id: str, create: Mapping[str, Any]) -> Owner:
         """Return the numbers of the user that a container runs as."""
-        user = str(create.get("user", ""))
-        if not user:
-            with self._files.engine.asking() as client, self._files.engine.reading():
-                user = str(client.api.inspect_container(id)["Config"].get("User") or "0")
+        user = str(create.get("user", "")) or self._files.user(id)
         name, _, group = user.partition(":")
         if name.isdigit():
             return int(name), int(group) if group.isdigit() else 0
-        with self._files.reading(id, "/etc/passwd") as found:
-            text = found[1].read().decode("utf-8", "replace") if found else ""
-        rows = [line.split(":") for line in text.splitlines()]
+        found = self._files.read(id, "/etc/passwd")
+        text = b"".join(found[1]).decode("utf-8", "replace") if found else ""
+        row = re.search(rf"^{re.escape(name)}:[^:\n]*:([0-9]+):([0-9]+):", text, re.MULTILINE)
         # A name that the image lacks is refused by the engine at the start, in better words.
-        return next(((int(r[2]), int(r[3])) for r in rows if r[0] == name and len(r) > 3), (0, 0))
+        return (int(row[1]), int(row[2])) if row else (0, 0)
 
     # -- code ----------------------------------------------------------------------------------
 
@@ -176,43 +139,29 @@ class Delivery:
         Raises:
             PackagingError: when it could not be made.
         """
-        goal = f"{EXPERIMENT_DIR}/{name}"
         for _ in range(_TRIES):
-            known = helper.run(_PROBE, snapshot.hash).out.decode().split()
-            if known[:1] != ["have"]:
-                self._send(helper, snapshot, known)
-            said = helper.run(_COPY, snapshot.hash, goal, f"{owner[0]}:{owner[1]}")
-            if said.code != _GONE:
-                break
-        self._must(said)
+            with suppress(Gone):  # another launch has removed a tree of the store, or the helper has ended
+                known = store.done(helper.run(store.PROBE, snapshot.hash)).decode("utf-8", "replace").split()
+                if known[:1] != ["have"]:
+                    self._send(helper, snapshot, known)
+                store.done(helper.run(store.COPY, snapshot.hash, f"{EXPERIMENT_DIR}/{name}", f"{owner[0]}:{owner[1]}"))
+                return
+        raise PackagingError("other launches removed the code from the engine's store each time", hint="launch again")
 
     def _send(self, helper: Helper, snapshot: Snapshot, known: Sequence[str]) -> None:
         """Bring a tree to the engine's store: what differs from one that it has, or the whole."""
         part = f"{snapshot.hash}.{secrets.token_hex(4)}"
         with Index(snapshot.folder) as index, ObjectReader(index, snapshot.folder) as reader:
             base, send, gone = nearest(snapshot.entries, known, lambda hash: trees.load_entries(index, hash))
-            self._must(helper.run(_PREPARE, part, base))
+            store.done(helper.run(store.PREPARE, part, base))
             if gone:
                 names = b"".join(os.fsencode(f"{path}\0") for path in gone)
                 self._files.put(helper.id(), CACHE_DIR, iter([file_member(f"{part}.gone".encode(), names), END]))
-                self._must(helper.run(_REMOVE, part))
+                store.done(helper.run(store.REMOVE, part))
             order = reader.locate([bytes.fromhex(e.value) for e in send if e.is_file])
             send = sorted(send, key=lambda e: order.get(bytes.fromhex(e.value), (0, 0, 0)) if e.is_file else (0, 0, 0))
-
-            def members() -> Iterator[bytes]:
-                yield from tree_members(send, content_of(reader), part.encode())
-                yield END
-
-            self._files.put(helper.id(), CACHE_DIR, members())
-        self._must(helper.run(_FINISH, part, snapshot.hash))
-
-    @staticmethod
-    def _must(said: Ran) -> None:
-        if said.code:
-            raise PackagingError(
-                f"the code could not be put in place on the engine: {said.err.decode('utf-8', 'replace').strip()}",
-                hint="the image needs coreutils or BusyBox, and the engine free space: docker system df",
-            )
+            self._files.put(helper.id(), CACHE_DIR, chain(tree_members(send, content_of(reader), part.encode()), [END]))
+        store.done(helper.run(store.FINISH, part, snapshot.hash))
 
 
 def nearest(
@@ -263,15 +212,32 @@ def _mark(name: str) -> Iterator[bytes]:
 def _below(
     base: Path, name: bytes, owner: bytes, folder_mode: int, mode: int, leave: frozenset[str] = frozenset()
 ) -> Iterator[bytes]:
-    """Yield the files below a folder of this machine as tar members below ``name``."""
+    """Yield the files below a folder of this machine as tar members below ``name``; hidden ones stay."""
     yield folder_member(name, folder_mode, owner)
-    for where, folders, files in os.walk(base):
+    for where, folders, files in os.walk(base, onerror=_unreadable):
         inner = os.path.relpath(where, base)
-        folders[:] = sorted(f for f in folders if inner != "." or f not in leave)
+        if inner == ".":
+            folders[:], files = ([n for n in names if n not in leave and n[0] != "."] for names in (folders, files))
         at = name if inner == "." else name + b"/" + os.fsencode(inner)
+        folders.sort()
         for folder in folders:
             yield folder_member(at + b"/" + os.fsencode(folder), folder_mode, owner)
         for file in sorted(files):
-            path = posixpath.join(where, file)
-            if (inner != "." or (file not in leave and not file.startswith("."))) and not os.path.islink(path):
-                yield file_member(at + b"/" + os.fsencode(file), Path(path).read_bytes(), mode, owner)
+            path = os.path.join(where, file)
+            if not os.path.islink(path):
+                yield file_member(at + b"/" + os.fsencode(file), _bytes_of(path), mode, owner)
+
+
+def _bytes_of(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as e:
+        raise _cannot_read(path, e) from e
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise _cannot_read(str(error.filename), error) from error
+
+
+def _cannot_read(path: str | Path, error: OSError) -> SubmitError:
+    return SubmitError(f"{path}: cannot be read ({error.strerror})", hint="launch again")

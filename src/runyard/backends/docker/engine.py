@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import socket
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -17,6 +18,16 @@ from runyard.errors import ConfigError, SubmitError, Unavailable
 
 _SECONDS = 60
 """How long one answer may take."""
+_ALIVE = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6))
+        if hasattr(socket, name)
+    ),
+]
+"""A machine that goes off is noticed, also where docker-py waits without limit: while it pulls."""
 
 _HINTS = (
     (
@@ -140,18 +151,23 @@ class Engine:
     def asking(self) -> Iterator[Any]:
         """Give the client; an engine that does not answer raises :class:`Unavailable`."""
         docker = sdk()
-        requests = importlib.import_module("requests")
+        requests, urllib3 = importlib.import_module("requests"), importlib.import_module("urllib3")
+        foreign = (docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
         try:
             if self.in_doubt or self.way.knocks:
                 options = self.way.ready()
                 if self._client is None:
                     self._client = _client(docker, options)
+                    adapter = requests.adapters.HTTPAdapter()
+                    adapter.init_poolmanager(10, 10, socket_options=_ALIVE)
+                    for way in ("http://", "https://"):
+                        self._client.api.mount(way, adapter)
                     weakref.finalize(self, self._client.close)
             yield self._client
             self.in_doubt = False
         except docker.errors.APIError:
             raise
-        except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as e:
+        except (*foreign, OSError) as e:
             self.in_doubt = True
             raise self._unavailable(e) from e
 

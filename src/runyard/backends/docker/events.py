@@ -25,6 +25,7 @@ class Events:
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
         self._connect_to = connect
         self._socket: socket.socket | None = None
+        self._close: Callable[[], object] = lambda: None
 
     def fileno(self) -> int:
         """Return the descriptor to wait on, or -1 when the engine cannot be asked."""
@@ -44,7 +45,7 @@ class Events:
                 raise
             except OSError:
                 pass
-            self._socket.close()
+            self._close()
             self._socket = None
 
     def _connect(self) -> None:
@@ -61,5 +62,5 @@ class Events:
         except OSError:
             new.close()
             return
-        weakref.finalize(self, new.close)
+        self._close = weakref.finalize(self, new.close)
         self._socket = new

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from runyard.backends.docker.files import Files, Gone, Ran
+from runyard.backends.docker.files import LONG_SECONDS, Files, Gone, Ran
 from runyard.backends.docker.plan import EXPERIMENT_DIR, VOLUME_LABEL
 from runyard.errors import BackendError, Unavailable
 
@@ -41,8 +41,13 @@ class Helper:
         """The container's name."""
         return f"{self._volume}.helper"
 
-    def run(self, script: str, *args: str) -> Ran:
-        """Run a ``sh`` script, and return what it printed.
+    def run(self, script: str, *args: str, seconds: float = LONG_SECONDS) -> Ran:
+        """Run a ``sh`` script, and return what it printed. When the helper ends meanwhile, it is run once more.
+
+        Args:
+            script: The script.
+            args: Its arguments.
+            seconds: How long it may print nothing.
 
         Raises:
             Unavailable: when there can be no helper.
@@ -51,7 +56,7 @@ class Helper:
             time.sleep(0.2 * attempt)  # the last one may be about to be removed
             self._id = self._id or self._start()
             with suppress(Gone):
-                return self._files.run(self._id, ["sh", "-c", script, "sh", *args])
+                return self._files.run(self._id, script, *args, seconds=seconds)
             self._id = ""
         raise Unavailable(f"the container {self.name} ends again and again", hint="see `docker events`")
 
@@ -89,11 +94,13 @@ class Helper:
             id, state = self._files.engine.create(create)
             if state == "created":
                 self._files.engine.start(id)
+            elif state in ("exited", "dead"):  # the engine could not remove it by itself; the next try makes another
+                self._files.engine.remove([id])
         except BackendError as e:
             if isinstance(e, Unavailable):
                 raise
             raise Unavailable(
                 f"no helper could be started from {self._image}: {e.message}",
-                hint="on an engine of another machine the image needs the usual file tools: coreutils or BusyBox",
+                hint=e.hint or "the image needs the usual file tools: coreutils or BusyBox",
             ) from e
         return id

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from runyard.backends import results
 from runyard.backends.base import Handle
 from runyard.backends.docker import outcome
 from runyard.backends.docker.outcome import Left
+from runyard.errors import Unavailable
 from runyard.states import Observation
 
 RESULT = "result.json"
@@ -45,11 +48,45 @@ def recorded(handle: Handle) -> Observation | None:
 
 
 def write_result(handle: Handle, seen: Observation) -> None:
-    """Write down how an attempt ended."""
-    folder = results.attempt_dir(handle.folder, key(handle)[1])
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = folder / f".{RESULT}.{os.getpid()}"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(fd, "w") as f:
-        json.dump(outcome.to_json(seen), f)
-    os.replace(new, folder / RESULT)
+    """Write down how an attempt ended.
+
+    Raises:
+        Unavailable: when it cannot be written: it has to be asked once more.
+    """
+    path = results.attempt_dir(handle.folder, key(handle)[1]) / RESULT
+    write(path, json.dumps(outcome.to_json(seen)).encode())
+
+
+def write(path: Path, data: bytes, mtime: float | None = None) -> None:
+    """Write a file of a job's folder, whole or not at all.
+
+    Args:
+        path: Where.
+        data: What it holds.
+        mtime: Its time; default: now.
+
+    Raises:
+        Unavailable: when it cannot be written.
+    """
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
+            f.write(data)
+        if mtime is not None:
+            os.utime(new, (mtime, mtime))
+        os.replace(new, path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Make the folder of a file that is written in the block.
+
+    Raises:
+        Unavailable: when it cannot be written: states stay, and what was not written is seen again.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield
+    except OSError as e:
+        hint = "free space there, or correct its permissions"
+        raise Unavailable(f"{path}: cannot be written ({e.strerror})", hint=hint) from e

@@ -10,21 +10,24 @@ import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
-from runyard.backends.docker.files import Files, Gone
+from runyard.backends.docker.files import Files
 from runyard.backends.docker.helper import Helper
+from runyard.backends.docker.leftovers import write, writing
 from runyard.backends.wrapper import ATTEMPTS
+from runyard.errors import Unavailable
 
 LOOK_SECONDS = 0.5
 """Between two looks at a log that is followed."""
+WAIT_SECONDS = 5.0
+"""How long to wait for another process that brings a log: it may be stopped, or have a slow network."""
 SMALL = 4096
 """A log of so many bytes is read as a whole: asking for its end costs as much."""
 MOST = 16 << 20
 """Bytes of a log that are brought at once."""
-_BLOCK = 1 << 18
+_TAIL_SECONDS = 60.0
 _TAIL = 'tail -c +"$1" -- "$2" | head -c "$3"'
 
 
@@ -60,7 +63,7 @@ class Mirror:
             ids: Containers, and the member that each is.
             attempt: Which attempt.
         """
-        with self._alone(wait=False) as mine:
+        with self._alone(0.0) as mine:
             for id, member in ids if mine else ():
                 self._bring_log(id, self._name(attempt, member, "log"))
 
@@ -77,8 +80,12 @@ class Mirror:
             Gone: when there is nothing to read from any more.
         """
         id = id or self._helper.id()
-        with self._alone(wait=True):
-            self._bring_log(id, self._name(attempt, member, "log"))
+        with self._alone(WAIT_SECONDS) as mine:
+            if not mine:
+                raise Unavailable(
+                    f"another process is bringing the log to {self._folder}", hint="is it stopped (Ctrl-Z)?"
+                )
+            self._bring_log(id, self._name(attempt, member, "log"), last=True)
             for file in ("started", "rc"):
                 self._bring_file(id, self._name(attempt, member, file))
 
@@ -87,78 +94,89 @@ class Mirror:
 
     def _bring_file(self, id: str, name: str) -> None:
         """Bring a small file, with its time."""
-        with self._files.reading(id, f"{self._there}/{name}") as found:
-            if found is None:
-                return
-            stat, file = found
-            data = file.read()
-        target = self._place(name)
-        new = target.with_name(f".{target.name}.{os.getpid()}")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as f:
-            f.write(data)
-        os.utime(new, (stat.mtime, stat.mtime))
-        os.replace(new, target)
+        found = self._files.read(id, f"{self._there}/{name}")
+        if found is not None:
+            stat, pieces = found
+            with closing(pieces):
+                data = next(pieces, b"")  # no more: a task can write there what it likes
+            write(self._folder / name, data, stat.mtime)
 
-    def _bring_log(self, id: str, name: str) -> None:
-        """Bring what is new of a log. What is sent is at most twice of that: no file is read again and again."""
+    def _bring_log(self, id: str, name: str, last: bool = False) -> None:
+        """Bring what is new of a log. What is sent is at most twice of that: no file is read again and again.
+
+        Args:
+            id: The container.
+            name: Which log.
+            last: Nobody looks again: one whose end cannot be had alone is read as a whole.
+        """
         path = f"{self._there}/{name}"
         while stat := self._files.stat(id, path):
-            at = self._size(name)
-            if at == stat.size:
+            size = self._size(name)
+            if size == stat.size:
                 return
-            if at > stat.size:
-                os.truncate(self._place(name), 0)  # the task has cut its log: begin anew
-                at = 0
+            at = max(size, 0) if size < stat.size else 0  # a task has cut its log: begin anew
             new = stat.size - at
-            if stat.size <= SMALL or new * 2 >= stat.size:
-                with self._files.reading(id, path) as found:
-                    if found is not None:
-                        self._append(name, at, _blocks(found[1], at))
-                return
-            count = min(new, MOST)
-            said = self._helper.run(_TAIL, str(at + 1), path, str(count))
-            if not said.out:
-                raise Gone
-            self._append(name, at, [said.out])
-            if count == new:
-                return
+            if stat.size > SMALL and new * 2 < stat.size:
+                end = self._end(path, at, min(new, MOST))
+                self._append(name, at, [end] if end else [])
+                if len(end) == new or not (end or last):
+                    return
+                if end:
+                    continue
+            if found := self._files.read(id, path):
+                with closing(found[1]):
+                    self._append(name, at, _beyond(found[1], at))
+            return
+
+    def _end(self, path: str, at: int, count: int) -> bytes:
+        """Return some bytes of a log, or none where they cannot be had: the image may lack the tools."""
+        with suppress(Unavailable):  # a helper may be all that there cannot be
+            return self._helper.run(_TAIL, str(at + 1), path, str(count), seconds=_TAIL_SECONDS).out
+        return b""
 
     def _size(self, name: str) -> int:
+        """Return the bytes of a copy; -1 where there is none, which is another thing than that of an empty log."""
         try:
             return (self._folder / name).stat().st_size
         except OSError:
-            return 0
+            return -1
 
     def _append(self, name: str, at: int, pieces: Iterable[bytes]) -> None:
-        with open(os.open(self._place(name), os.O_WRONLY | os.O_CREAT, 0o600), "r+b") as f:
+        path = self._folder / name
+        with writing(path), open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as f:
+            f.truncate(at)
             f.seek(at)
             for piece in pieces:
                 f.write(piece)
 
-    def _place(self, name: str) -> Path:
-        path = self._folder / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
-
     @contextmanager
-    def _alone(self, wait: bool) -> Iterator[bool]:
-        """Let one process at a time write the copy; say whether it is this one."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._folder / ".mirror.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _alone(self, seconds: float) -> Iterator[bool]:
+        """Let one process at a time write the copy; say whether it is this one, after so many seconds at most."""
+        lock = self._folder / ".mirror.lock"
+        with writing(lock):
+            fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+            deadline = time.monotonic() + seconds
+            while not (mine := _locked(fd)) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            yield mine
         finally:
             os.close(fd)
 
 
-def _blocks(file: IO[bytes], skip: int) -> Iterator[bytes]:
+def _locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks: two who write, write the same
+    return True
+
+
+def _beyond(pieces: Iterable[bytes], skip: int) -> Iterator[bytes]:
     """Yield what a file holds beyond its first bytes."""
-    while skip and (data := file.read(min(skip, _BLOCK))):
-        skip -= len(data)
-    while data := file.read(_BLOCK):
-        yield data
+    for piece in pieces:
+        if skip < len(piece):
+            yield piece[skip:]
+        skip = max(0, skip - len(piece))

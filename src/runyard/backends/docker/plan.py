@@ -48,7 +48,7 @@ _OWN_ATTEMPT = "manual-$(cat /proc/sys/kernel/random/uuid)"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who launches: numbers of user and group, the user's name, and the machine."""
+    """Who launches: numbers of user and group, the user's name, and what tells the machine from others."""
 
     uid: int
     gid: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,8 @@ class Remote:
         mirror = self._mirror(handle.folder)
         ids = [(seen.id, member) for member, seen in shown.items() if seen.state != "created"]
         if mirror and ids:
-            try:
+            with suppress(Gone):  # it has just ended, and is brought here with all it left
                 mirror.follow(ids, leftovers.key(handle)[1])
-            except Gone:
-                return  # it has just ended, and is brought here with all it left
 
     def is_due(self, handle: Handle) -> bool:
         """Say whether the logs of a job are worth another look."""

@@ -116,7 +116,10 @@ class OverSsh:
 
     def connect(self) -> socket.socket:
         """Return a connection."""
-        return _unix(str(self._forward.path))
+        try:
+            return _unix(str(self._forward.path))
+        except TunnelError as e:  # ssh itself cannot be asked where the socket lies
+            raise OSError(e.message) from e
 
     def explain(self, said: str) -> Unavailable | None:
         """Look what is wrong there: ssh takes every connection here, and closes those that it cannot pass on."""

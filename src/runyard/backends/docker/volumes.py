@@ -6,6 +6,7 @@ import os
 import secrets
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ exit 0
 _GATHER = r"""
 cd -- "$1" || exit 44
 goal=$2 names=$3
+[ -f "$names" ] || exit 0  # run once more: it had come to its end
 mkdir -p "$goal" || exit 1
 G=$goal xargs -0 sh -c '
   for file; do
@@ -100,25 +102,29 @@ class VolumeFetcher:
         token = secrets.token_hex(6)
         helper = self._remote.helper(self._volume, self._image)
         goal, listed = f"{EXPERIMENT_DIR}/{_FETCH}/{token}", f"{EXPERIMENT_DIR}/{_FETCH}.{token}"
+        unpacked = into.with_name(f"{into.name}.tar")
         try:
             data = b"".join(os.fsencode(f"{name}\0") for name in names)
             member = file_member(os.path.basename(listed).encode(), data)
             self._remote.files.put(helper.id(), EXPERIMENT_DIR, iter([member, END]))
-            said = helper.run(_GATHER, self._there(folder), goal, listed).err.decode("utf-8", "replace")
-            unpacked = into.with_name(f"{into.name}.tar")
+            gathered = helper.run(_GATHER, self._there(folder), goal, listed)
+            said = gathered.err.decode("utf-8", "replace")
+            if gathered.code:
+                raise TunnelError(f"{self.where(folder)}: could not be fetched: {said.strip()}", hint="try again")
             archive.remove(into)
             archive.remove(unpacked)
-            try:
-                pieces = self._remote.files.pieces(helper.id(), goal)
-                archive.unpack(pieces, unpacked, lambda done, _: progress(done))
-                os.rename(unpacked / token, into)
-            finally:
-                archive.remove(unpacked)
+            archive.unpack(self._remote.files.pieces(helper.id(), goal), unpacked, lambda done, _: progress(done))
+            if (unpacked / token).is_symlink():  # a task, which may write there, has put it in our folder's place
+                raise TunnelError(f"{self.where(folder)}: a link came instead of the files", hint="try again")
+            os.rename(unpacked / token, into)
         except Gone as e:
             raise TunnelError(f"{self.where(folder)}: the files are gone", hint="try again") from e
         except BackendError as e:
             raise TunnelError(f"{self.where(folder)}: could not be fetched: {e.message}", hint=e.hint) from e
-        helper.run('rm -rf "$1"', goal)
+        finally:
+            archive.remove(unpacked)
+            with suppress(BackendError):
+                helper.run('rm -rf "$1" "$2"', goal, listed)
         return "\n".join(said.splitlines()[:3])
 
     def _there(self, folder: str) -> str:
@@ -132,7 +138,7 @@ def parse_listing(out: bytes, said: bytes = b"") -> Listing:
     r"""Return what the script has printed.
 
     Raises:
-        TunnelError: for a path that leads outside of the folder.
+        TunnelError: for a path that leads outside of the folder, and for what is no listing.
 
     Example:
         >>> parse_listing(b"/x\n\0//81a4 5 9 ./a\nb\n//a1ff 1 9 ./l\n\0./l\0a\nb\n\0").entries["a\nb"]
@@ -144,12 +150,15 @@ def parse_listing(out: bytes, said: bytes = b"") -> Listing:
     words = links.split(b"\0")
     goals = {k: v.removesuffix(b"\n") for k, v in zip(words[::2], words[1::2], strict=False)}
     for record in (b"\n" + records).split(b"\n//")[1:]:
-        mode, size, mtime, path = record.removesuffix(b"\n").split(b" ", 3)
+        try:
+            mode, size, mtime, path = record.removesuffix(b"\n").split(b" ", 3)
+            kind, numbers = _KINDS.get(stat.S_IFMT(int(mode, 16)), "?"), (int(size), int(mtime) * 10**9)
+        except ValueError:
+            raise TunnelError(f"the engine listed what is no file: {record!r}", hint="see the image's `stat`") from None
         name = os.fsdecode(path.removeprefix(b"./"))
         if name.startswith("/") or ".." in name.split("/"):
             raise TunnelError(f"the engine listed a path outside the folder: {name!r}")
-        kind = _KINDS.get(stat.S_IFMT(int(mode, 16)), "?")
         goal = os.fsdecode(goals.get(path, b"")) if kind == "l" else ""
-        found[name] = Entry(name, kind, int(size), int(mtime) * 10**9, goal)
+        found[name] = Entry(name, kind, *numbers, goal)
     problems = [x for x in said.decode("utf-8", "replace").splitlines() if "No such file" not in x]
     return Listing(os.fsdecode(root), found, tuple(dict.fromkeys(problems)))

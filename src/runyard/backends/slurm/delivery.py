@@ -11,6 +11,7 @@ from typing import Any
 
 from runyard import snapshots
 from runyard.backends.base import CODE_FOLDER, RUNNER_FOLDER, Request
+from runyard.backends.fetching import PULLED
 from runyard.backends.slurm.script import in_shell
 from runyard.backends.wrapper import ATTEMPTS
 from runyard.errors import PackagingError
@@ -18,7 +19,7 @@ from runyard.snapshots.push import Pusher
 from runyard.tunnels import Tunnel
 
 PIECE = 1 << 18
-_SKIPPED = frozenset({ATTEMPTS, "log"})
+_SKIPPED = frozenset({ATTEMPTS, "log", PULLED})
 
 
 def archive(members: Iterable[tuple[str, bytes, int]]) -> Iterator[bytes]:

@@ -39,8 +39,10 @@ def command(refs: tuple[str, ...], older_than: str | None, yes: bool) -> None:
             say("nothing is removed")
             raise click.exceptions.Exit(1)
         for row in doomed:
-            record.remove(db, db.home, row.id)
+            unasked = record.remove(db, db.home, row.id)
             say(f"removed {row.id}")
+            for why in unasked:
+                say(f"  {why}; what its jobs left there stays: `runyard code gc` removes it once that answers")
 
 
 def _doomed(db: Database, refs: Sequence[str], older_than: str | None) -> list[ExperimentRow]:
