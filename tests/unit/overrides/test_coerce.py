@@ -157,6 +157,7 @@ def test_partials_and_configs_by_annotation():
         ("nothing", Callable, "x=nothing: 'nothing' is not defined in subjects\n  -> write package.module.name"),
         ("scael", Callable, "x=scael: 'scael' is not defined in subjects\n  -> did you mean 'scale'?"),
         ("Act", type[Model], "x=Act: 'Act' is no type[Model]"),
+        ("[1,2", list[int], "'[1,2' is no list[int]\n  -> close its brackets and quotes"),
         ("{[1]}", typing.Any, "a set cannot hold it"),
         ("{[1]: 2}", typing.Any, "it cannot be a key"),
     ],
@@ -177,6 +178,16 @@ def test_files():
     assert value("@f", Model, f=data) == made
     assert value("@f", Model, f="my_model") == Config(Model, hidden=512)
     assert value("@f", Model, f={"_target_": "subjects.Model", "hidden": 1}) == Config(Model, hidden=1)
+    for wanted in (Model | None, Config[Model], object, typing.Callable):
+        assert value("@f", wanted, f={"_target_": "subjects.Model", "hidden": 1}) == Config(Model, hidden=1)
+    whole = {"_target_": "subjects.train", "_partial_": True, "model": {"_target_": "subjects.Model"}}
+    for wanted in (Model, Model | None, list[Model]):
+        assert "it holds a subjects.train, no " in refused("@f", wanted, f=whole)
+    assert "it holds a subjects.Layer, no Model\n  -> name a section of it: @FILE:SECTION" in refused(
+        "@f", Model, f={"_target_": "subjects.Layer", "size": 1}
+    )
+    assert refused("@me", str).endswith("as text it stands in quotes: \"'@me'\"")
+    assert value("'@me'", str) == "@me"
     assert value("@f", str, f=5) == "5"
     assert value("@f", int | None, f=None) is None
     assert value("[@f, 2]", list[int], f=1) == [1, 2]
