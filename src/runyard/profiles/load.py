@@ -163,7 +163,16 @@ def settle(
     flags = {n: build.typed(v, bool, n, words.where(n)) for n, v in words.take("dry_run", "detach").items()}
     origins = {name: words.where(name) for name in words.fields}
     executor = _executor(cls, words, known)
+    warnings += _not_mounted(executor)
     return Target(profile, executor, frozenset(given), **flags, warnings=tuple(warnings), origins=origins)
+
+
+def _not_mounted(executor: Executor) -> list[str]:
+    """Return a warning where mounts would put folders elsewhere, and there is no container to do it in."""
+    if getattr(executor, "container_image", "") is not None or not hasattr(executor, "container_mounts"):
+        return []
+    moved = [mount for mount in executor.container_mounts if len(set(mount.split(":")[:2])) > 1]
+    return [f"nothing is mounted without a container (container_image): {', '.join(moved)}"] if moved else []
 
 
 def filled(profile: Profile, environ: Mapping[str, str]) -> Profile:
@@ -202,7 +211,7 @@ def _executor(cls: type[Executor], words: Words, known: frozenset[str]) -> Execu
     try:
         executor.validate()
     except ConfigError as e:
-        raise ProfileError(f"{words.otherwise}: {e.message}", hint=e.hint) from e
+        raise ProfileError(f"{words.where(build.field_in(e, cls))}: {e.message}", hint=e.hint) from e
     return executor
 
 
@@ -218,7 +227,7 @@ def parse_overrides(texts: list[str]) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     for text in texts:
-        found = parse(text)
+        found = parse(text.lstrip("+"))  # +KEY adds a key to a config; a field is there anyway
         path = found.path[1:]
         if found.operator != "=" or found.path[0] != "run" or not path or not all(isinstance(k, str) for k in path):
             raise OverrideError(f"{text!r} is no override of a profile", hint="write run.FIELD=VALUE")

@@ -277,6 +277,8 @@ def test_an_inherited_mistake_names_the_profile_it_stands_in(load: Load) -> None
         ("run.executor=skypilot", 'run.executor: executor = "skypilot": this Runyard has no such executor'),
         ("run.packager=gti", "run.packager: no packager is called 'gti'"),
         ("run.mounts={a: b}", "run.mounts: "),
+        ("+run.nodes=x", "run.nodes: 'x' is no int"),
+        ("run.nodes=0", "run.nodes: SlurmExecutor.nodes=0"),
     ],
 )
 def test_mistakes_of_the_command_line(load: Load, override: str, message: str) -> None:
