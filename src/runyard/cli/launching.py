@@ -85,28 +85,36 @@ def launch_options(function: Callable[..., Any], short_detach: bool = True) -> C
         ),
         click.option(*detach, is_flag=True, help="Return at once and print the id; it goes on by itself."),
         click.option("--dry-run", is_flag=True, help="Print what would be submitted, byte for byte, and stop."),
-        click.option("--quiet", "-q", is_flag=True, help="Print the command's own output only."),
+        click.option("--quiet", "-q", is_flag=True, help="Print warnings and the command's own output only."),
     ]
     for option in reversed(options):
         function = option(function)
     return function
 
 
-def adjust(executor: Executor, options: Options) -> None:
+def adjust(executor: Executor, options: Options) -> dict[str, str]:
     """Change an executor as the options say.
+
+    Returns:
+        For each field that was changed, the option.
 
     Raises:
         ConfigError: when it has no such field, or a value does not fit.
     """
     set_fields(executor, options.settings)
+    changed = dict.fromkeys(options.fields, "--set")
     if options.retries is not None:
         executor.retries = options.retries
-    if (limit := options.limit) is not None:
-        set_field(executor, first_field(executor, ("time",), f"--time {limit}"), limit, f"--time {limit}")
-    if (gpus := options.gpus) is not None:
-        set_field(executor, first_field(executor, _GPU_FIELDS, f"--gpus {gpus}"), str(gpus), f"--gpus {gpus}")
+        changed["retries"] = "--retries"
+    for option, text, names in (("--time", options.limit, ("time",)), ("--gpus", options.gpus, _GPU_FIELDS)):
+        if text is not None:
+            field = first_field(executor, names, f"{option} {text}")
+            set_field(executor, field, str(text), f"{option} {text}")
+            changed[field] = option
     if options.packager or options.reuse_code:
         executor.packager = make_packager(options.packager or "git")
+        changed["packager"] = "--packager" if options.packager else "--reuse-code"
+    return changed
 
 
 def settle_processes(executor: Executor, given: frozenset[str], tell: Callable[[str], None]) -> None:
@@ -195,7 +203,9 @@ def check_command(word: str, env: Mapping[str, str]) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.environ.get("PATH", os.defpath))])
     if shutil.which(word, path=path):
         return
-    if Path(word).is_file():
+    if word.startswith("run."):
+        meant = f"did you mean {word.partition('=')[0]}=VALUE? "
+    elif Path(word).is_file():
         meant = f"did you mean ./{word}? "
     else:
         near = get_close_matches(word, _programs(path), n=1, cutoff=0.75)

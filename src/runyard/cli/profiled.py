@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runyard.cli.helpwidth import Context
 from runyard.cli.profile import complete_profile
 from runyard.errors import ConfigError
 from runyard.executors.base import Executor
@@ -22,7 +23,7 @@ SCRIPT = "runyard.script"
 AFTER = "runyard.after"
 """There: the words for the script itself."""
 _SETTING = re.compile(r"[+~]{0,2}[^\W\d][\w.\[\]'\"-]*\s*[-+*/%|&]*=|~[^\W\d][\w.\[\]]*\Z")
-_OVERRIDE = re.compile(r"run\.[^\W\d][\w.\[\]'\"-]*\s*[-+*/%|&]*=")
+_OVERRIDE = re.compile(r"\+{0,2}run\.[^\W\d][\w.\[\]'\"-]*\s*[-+*/%|&]*=")
 
 
 class ProfiledCommand(click.Command):
@@ -30,6 +31,8 @@ class ProfiledCommand(click.Command):
 
     Where it launches a script, options and overrides may stand anywhere before ``--``; what follows is the script's.
     """
+
+    context_class = Context
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take the overrides out, then parse the rest."""
@@ -144,7 +147,8 @@ def target_of(ctx: click.Context, run_profile: str | None, batch_profile: str | 
     refuse_both(ctx, run_profile, batch_profile)
     if not run_profile and not batch_profile:
         if overrides:
-            raise click.UsageError(f"{overrides[0]} changes a profile, and none is given: --run PROFILE.", ctx)
+            told = f"{overrides[0]} changes a profile, and none is given: --run PROFILE."
+            raise click.UsageError(f"{told} Without one: --set FIELD=VALUE.", ctx)
         return None
     from runyard.profiles.load import parse_overrides, resolve
 
