@@ -45,9 +45,10 @@ class LazyGroup(click.Group):
         return list(self.summaries.items())
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands."""
-        with formatter.section("Commands"):
-            formatter.write_dl(self.rows(ctx))
+        """Write the list of commands, where there are any."""
+        if rows := self.rows(ctx):
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -1,5 +1,7 @@
 """``run.cli.main`` and ``create_cli`` in this process."""
 
+import contextlib
+import io
 import sys
 from dataclasses import dataclass
 
@@ -85,6 +87,33 @@ def test_direct_runs_have_the_executors_environment_and_plugins(monkeypatch, cap
 
     main(monkeypatch, show, "executor=local", "executor.env_vars.A=1", "--direct", "--yes")
     assert capsys.readouterr().out == "1\n"
+
+
+@dataclass
+class Login:
+    user: str = "me"
+    api_key: str = "written-in-code"
+
+
+def test_no_secret_of_a_default_is_shown(monkeypatch, capsys):
+    def visit(login: Login = Login(), more: list[Login] = [Login()], by: dict = {"a_token": "written-in-code"}):  # noqa: B006, B008
+        pass
+
+    for args in (["--help"], ["--dryrun", "user"], ["--direct", "--yes", "--verbose"]):
+        with contextlib.suppress(SystemExit):
+            main(monkeypatch, visit, *args)
+    shown = "".join(capsys.readouterr())
+    assert "written-in-code" not in shown
+    assert shown.count("Login(user='me', api_key=***)") == 4
+
+
+@pytest.mark.parametrize("typed", ["del task", "task = 3"])
+def test_a_task_that_is_gone_after_the_repl(monkeypatch, capsys, typed):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{typed}\n"))
+    with pytest.raises(SystemExit) as end:
+        main(monkeypatch, fit, "--repl", "--yes", "--direct")
+    assert end.value.code == 2
+    assert "task is no task any more, but " in capsys.readouterr().err
 
 
 @dataclass

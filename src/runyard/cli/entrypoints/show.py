@@ -110,7 +110,12 @@ def text_of(value: Any) -> str:
     if is_buildable(value):
         inner = ", ".join(f"{key}={text_of(item)}" for key, item in value.__arguments__.items())
         return f"{title(value)}({inner})"
-    if type(value) in (list, tuple) and any(map(is_buildable, value)):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        shown = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.repr)
+        return f"{type(value).__name__}({', '.join(f'{name}={masked(name, item)}' for name, item in shown)})"
+    if type(value) is dict:
+        return f"{{{', '.join(f'{text_of(key)}: {masked(str(key), item)}' for key, item in value.items())}}}"
+    if type(value) in (list, tuple) and any(is_buildable(item) or dataclasses.is_dataclass(item) for item in value):
         inner = ", ".join(map(text_of, value))
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
     if isinstance(value, enum.Enum):
