@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runyard.cli.entrypoints.context import RunContext
-from runyard.cli.entrypoints.lookup import Lookup
 from runyard.cli.entrypoints.registry import Entrypoint
 from runyard.config.overrides import Override, Place, types
-from runyard.config.overrides.coerce import coerce
 from runyard.config.overrides.nodes import Items, Node, Pairs, Text, Word
 from runyard.config.overrides.plain import NONE_WORDS
 from runyard.errors import OverrideError
@@ -91,7 +89,9 @@ def set_context(entry: Entrypoint, ctx: RunContext, overrides: Sequence[Override
 
 
 def _set_in_context(entry: Entrypoint, ctx: RunContext, override: Override) -> None:
+    from runyard.cli.entrypoints.lookup import Lookup
     from runyard.config.overrides.apply import apply, built
+    from runyard.config.overrides.coerce import coerce
 
     head, rest = override.path[0], override.path[1:]
     place = Place(str(head), override.text)
