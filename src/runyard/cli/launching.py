@@ -53,11 +53,6 @@ class Options:
         """Says what only matters to a person who wants to know."""
         return hush if self.quiet else say
 
-    @property
-    def fields(self) -> frozenset[str]:
-        """The executor's fields that are set by name."""
-        return frozenset(setting.partition("=")[0] for setting in self.settings)
-
 
 def launch_options(function: Callable[..., Any], short_detach: bool = True) -> Callable[..., Any]:
     """Add the options of a launch to a command; all but ``run_profile``, ``batch_profile``, ``config``, ``kind`` are
@@ -102,13 +97,14 @@ def adjust(executor: Executor, options: Options) -> dict[str, str]:
         ConfigError: when it has no such field, or a value does not fit.
     """
     set_fields(executor, options.settings)
-    changed = dict.fromkeys(options.fields, "--set")
+    changed = {setting.partition("=")[0]: "--set" for setting in options.settings}
     if options.retries is not None:
         executor.retries = options.retries
         changed["retries"] = "--retries"
     for option, text, names in (("--time", options.limit, ("time",)), ("--gpus", options.gpus, _GPU_FIELDS)):
         if text is not None:
-            field = first_field(executor, names, f"{option} {text}")
+            there = (name for name in names if getattr(executor, name, None) is not None)
+            field = next(there, None) or first_field(executor, names, f"{option} {text}")
             set_field(executor, field, str(text), f"{option} {text}")
             changed[field] = option
     if options.packager or options.reuse_code:

@@ -58,5 +58,7 @@ class LazyGroup(click.Group):
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
             near = get_close_matches(name, self.list_commands(ctx), n=1)
             meant = f" Did you mean {near[0]!r}?" if near else ""
+            if name.endswith(".py") and "run" in self.summaries:
+                meant = f" Did you mean `{ctx.command_path} run {name}`?"
             raise click.UsageError(f"No such command {name!r}.{meant}", ctx)
         return super().resolve_command(ctx, args)

@@ -22,6 +22,9 @@ SCRIPT = "runyard.script"
 """There: the script that it launches, and all of its words."""
 AFTER = "runyard.after"
 """There: the words for the script itself."""
+LATE = "runyard.late"
+"""There: an option of ours that stands behind a plain command."""
+_LAUNCHING = ("--run", "--batch", "--dry-run", "--detach")
 _SETTING = re.compile(r"[+~]{0,2}[^\W\d][\w.\[\]'\"-]*\s*[-+*/%|&]*=|~[^\W\d][\w.\[\]]*\Z")
 _OVERRIDE = re.compile(r"\+{0,2}run\.[^\W\d][\w.\[\]'\"-]*\s*[-+*/%|&]*=")
 
@@ -40,7 +43,11 @@ class ProfiledCommand(click.Command):
         ctx.meta[OVERRIDES] = found
         script = self._script(args)
         if script is None:
-            return super().parse_args(ctx, rest)
+            left = super().parse_args(ctx, rest)
+            if "--" not in args:
+                words = ctx.params["words"]
+                ctx.meta[LATE] = next((word for word in words if word.partition("=")[0] in _LAUNCHING), "")
+            return left
         ctx.meta[SCRIPT] = (script, tuple(args))
         ctx.allow_interspersed_args = True
         own = args[: args.index("--", self._end(args))] if self._end(args) < len(args) else args
@@ -181,7 +188,7 @@ def once_per_node(executor: Executor, given: frozenset[str]) -> str:
     if several == 1 or executor.get_launcher().kind != "default" or "ntasks_per_node" in given:
         return ""
     for name in ("cpus_per_task", "gpus_per_task"):
-        if value := getattr(executor, name, None):
+        if name not in given and (value := getattr(executor, name, None)):
             setattr(executor, name, value * several)
     executor.ntasks_per_node = 1  # type: ignore[attr-defined]
     return f"the command runs once per node; run.ntasks_per_node={several} runs it as often as the profile says"

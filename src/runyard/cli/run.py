@@ -9,7 +9,7 @@ import click
 
 from runyard.cli.launching import Options, adjust, check_command, environment, go, launch_options, settle_processes
 from runyard.cli.output import say
-from runyard.cli.profiled import SCRIPT, ProfiledCommand, refuse_kind, target_of
+from runyard.cli.profiled import LATE, SCRIPT, ProfiledCommand, refuse_kind, target_of
 from runyard.cli.root import SUMMARIES
 from runyard.engine.plan import Entry
 from runyard.executors import executor_class
@@ -69,6 +69,8 @@ def command(
     may stand anywhere then; KEY=VALUE changes the config, and what the script itself takes stands after --.
     """
     options = Options(**given)
+    if own := ctx.meta.get(LATE):
+        options.tell(f"{own} stands after the command, so it is the command's own; ours stand before it, or before --")
     if SCRIPT in ctx.meta:
         script: str = ctx.meta[SCRIPT][0]
         rest = list(words)
@@ -105,11 +107,11 @@ def _plain(
         detach = detach or bool(batch_profile) or target.detach
         dry_run = dry_run or target.dry_run
     executor = target.executor if target else executor_class(kind)()
-    adjust(executor, options)
+    changed = adjust(executor, options)
     if target:
         for line in target.warnings:
             say(f"warning: {line}")
-        settle_processes(executor, target.given | options.fields, options.tell)
+        settle_processes(executor, target.given | changed.keys(), options.tell)
     executor.validate()
     if executor.kind == LocalExecutor.kind and not executor.setup_lines:
         check_command(words[0], script.env)

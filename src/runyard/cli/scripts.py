@@ -67,7 +67,7 @@ def launch_script(
     prepared = replace(prepared, target=replace(target, origins={**target.origins, **changed}))
     for line in target.warnings:
         say(f"warning: {line}")
-    settle_processes(executor, target.given | options.fields, options.tell)
+    settle_processes(executor, target.given | changed.keys(), options.tell)
     executor.validate()
     if executor.kind == LocalExecutor.kind and not executor.setup_lines:
         _check(prepared)
