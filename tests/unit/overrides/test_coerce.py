@@ -178,7 +178,7 @@ def test_files():
     assert value("@f", Model, f=data) == made
     assert value("@f", Model, f="my_model") == Config(Model, hidden=512)
     assert value("@f", Model, f={"_target_": "subjects.Model", "hidden": 1}) == Config(Model, hidden=1)
-    for wanted in (Model | None, Config[Model], object, typing.Callable):
+    for wanted in (Model | None, Config[Model], object, typing.Any, typing.Callable):
         assert value("@f", wanted, f={"_target_": "subjects.Model", "hidden": 1}) == Config(Model, hidden=1)
     whole = {"_target_": "subjects.train", "_partial_": True, "model": {"_target_": "subjects.Model"}}
     for wanted in (Model, Model | None, list[Model]):

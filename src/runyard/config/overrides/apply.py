@@ -106,7 +106,7 @@ class _Change:
         """Return something whose parts can be changed: a copy of a default, or a new Config where nothing is."""
         if value is MISSING or value is None:
             return self.fresh(value, annotation, place)
-        if below_config and dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if below_config and types.is_record(value):
             from runyard.config.convert import to_config
 
             return to_config(value)
@@ -170,8 +170,8 @@ class _Change:
 
 
 def as_config(value: Any) -> Any:
-    """Return a dataclass's instance, or a list of such, as Configs; everything else as it is."""
-    if dataclasses.is_dataclass(value) or isinstance(value, (list, tuple, dict)):
+    """Return an instance of a dataclass or a pydantic model, or a list of such, as Configs; all else as it is."""
+    if types.is_record(value) or isinstance(value, (list, tuple, dict)):
         from runyard.config.convert import to_config
 
         return to_config(value)

@@ -319,7 +319,7 @@ def _fits(made: Any, annotation: Any) -> bool:
     for option in types.members(annotation):
         kind, wanted = types.configured(option)
         wanted = typing.get_origin(wanted) or wanted
-        anything = wanted in (MISSING, object, collections.abc.Callable) or getattr(wanted, "_is_protocol", False)
+        anything = wanted in (MISSING, Any, object, collections.abc.Callable) or getattr(wanted, "_is_protocol", False)
         if anything or not isinstance(wanted, type):
             return True
         if (not partial or kind == "Partial") and (not isinstance(makes, type) or issubclass(makes, wanted)):
