@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from runyard.config.overrides import parse, path_text, types
+from runyard.config.overrides import parse, parse_value, path_text, types
 from runyard.config.overrides.nodes import Text, Word
 from runyard.errors import ConfigError, OverrideError, ProfileError
 from runyard.executors.base import Executor
@@ -152,6 +152,7 @@ def settle(
     )
     cls = build.executor_type(build.plain(kind), at)
     known = frozenset(types.signature(cls).parameters)
+    layers[2] = replace(layers[2], fields=respelled(_below_env(overrides or {}, known)))
     given = combine(layers[2:], known, mode, here).fields
     above = {name: build.plain(value) for layer in layers for name, value in layer.fields.items()}
     words = combine([*beneath(cls, above), *layers], known, mode, here)
@@ -165,6 +166,18 @@ def settle(
     executor = _executor(cls, words, known)
     warnings += _not_mounted(executor)
     return Target(profile, executor, frozenset(given), **flags, warnings=tuple(warnings), origins=origins)
+
+
+def _below_env(overrides: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
+    """Return overrides with the fields among ``env_vars`` beside them: other tools write ``run.env.partition=x``."""
+    env = overrides.get("env_vars")
+    words = {*known, *shared_words(known)} - {"executor", "extends"}
+    fields = {name: value for name, value in env.items() if name in words} if isinstance(env, Mapping) else {}
+    if not fields:
+        return overrides
+    rest = {name: value for name, value in (env or {}).items() if name not in fields}
+    parsed = {name: value if name in _TEXTS else parse_value(value) for name, value in fields.items()}
+    return {**parsed, **overrides, "env_vars": rest}
 
 
 def _not_mounted(executor: Executor) -> list[str]:
@@ -235,7 +248,7 @@ def parse_overrides(texts: list[str]) -> dict[str, Any]:
         if name == "env_vars" and len(rest) != 1:
             raise OverrideError(f"{text!r} names no variable", hint="write run.env.NAME=VALUE")
         value: Any = found.value
-        if name in _TEXTS and isinstance(value, (Word, Text)):
+        if name == "env_vars" or (name in _TEXTS and isinstance(value, (Word, Text))):
             value = value.value if isinstance(value, Text) else value.raw
         place, last = fields, name
         for key in rest:

@@ -269,6 +269,13 @@ def test_an_inherited_mistake_names_the_profile_it_stands_in(load: Load) -> None
         load('[base]\nexecutor = "slurm"\nacount = "x"\n[p]\nextends = "base"\n')
 
 
+def test_a_field_may_stand_below_env_on_the_command_line(load: Load) -> None:
+    typed = ["nodes=4", "container=x", "mounts=[/a:/b]", "http_proxy=p", "A=01", 'J={"a": [1]}']
+    found = slurm(load(SLURM, "p", *(f"run.env.{word}" for word in typed)))
+    assert (found.nodes, found.container_image, found.container_mounts) == (4, "x", ["/a:/b"])
+    assert found.env_vars == {"http_proxy": "p", "A": "01", "J": '{"a": [1]}'}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
