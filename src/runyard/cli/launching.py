@@ -17,7 +17,7 @@ import click
 from runyard.cli.attend import attend, leave
 from runyard.cli.fields import first_field, set_field, set_fields
 from runyard.cli.output import emit, hush, say
-from runyard.cli.profiled import once_per_node, profile_options
+from runyard.cli.profiled import complete_config, once_per_node, profile_options
 from runyard.cli.refs import complete_ref, find, open_store
 from runyard.engine import launch, replay, report
 from runyard.engine.code import Pinned
@@ -65,7 +65,13 @@ def launch_options(function: Callable[..., Any], short_detach: bool = True) -> C
     detach = ["--detach", "-d"] if short_detach else ["--detach"]
     options = [
         profile_options,
-        click.option("--config", "-c", metavar="CONFIG", help="Config of a script: a name, or a path."),
+        click.option(
+            "--config",
+            "-c",
+            metavar="CONFIG",
+            shell_complete=complete_config,
+            help="Config of a script: a name, or a path.",
+        ),
         click.option("--name", "-n", metavar="NAME", help="Name of the task.  [default: made from the command]"),
         click.option("--title", metavar="TITLE", help="Title of the experiment.  [default: the name]"),
         click.option("--env", "-e", multiple=True, metavar="K[=V]", help="A variable for it; without V, yours."),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from runyard.cli.helpwidth import Context
 from runyard.cli.profile import complete_profile
-from runyard.errors import ConfigError
+from runyard.errors import ConfigError, RunyardError
 from runyard.executors.base import Executor
 
 if TYPE_CHECKING:
@@ -141,6 +144,18 @@ def profile_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Run with a profile of env.toml and wait.",
     )
     return attached(batch(function))
+
+
+def complete_config(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the configs of the script that is launched."""
+    if SCRIPT not in ctx.meta:
+        return []
+    with suppress(RunyardError):
+        from runyard.recipes import block, configs
+
+        names = configs.names(block.read(Path(ctx.meta[SCRIPT][0])))
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return []
 
 
 def target_of(ctx: click.Context, run_profile: str | None, batch_profile: str | None) -> Target | None:

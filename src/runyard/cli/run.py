@@ -53,7 +53,7 @@ def command(
     words: tuple[str, ...],
     **given: Any,
 ) -> int:
-    """Run a command as a task and wait for it.
+    """Run a command or a script as a task, and wait for it.
 
     Its output is streamed, and recorded. Its arguments reach it as they are. The exit code is its own.
 
@@ -63,7 +63,7 @@ def command(
     runyard run --run CLUSTER run.nodes=8 -- python train.py
     runyard run train.py -c tiny --run CLUSTER train.iters=5000 run.nodes=8
 
-    With a profile it runs once on each node, unless the profile has a launcher. Options count before the profile.
+    With a profile it runs once on each node, unless the profile has a launcher. Options win over the profile.
 
     A Python script that stands without -- is launched as it says in its [tool.runspec] block, with a config. Options
     may stand anywhere then; KEY=VALUE changes the config, and what the script itself takes stands after --.

@@ -318,6 +318,11 @@ def test_batch_prints_the_id_and_how_to_follow(cli: Any, project: Path) -> None:
     assert "train_iters: 10" in cli("experiment", "logs", id).stdout
 
 
+def test_configs_are_completed(cli: Any, project: Path) -> None:
+    typed = {"COMP_WORDS": "runyard run recipes/pretrain.py -c t", "COMP_CWORD": "4"}
+    assert cli(_RUNYARD_COMPLETE="bash_complete", **typed).stdout == "plain,tiny\n"
+
+
 def test_ctrl_c_cancels(cli: Any, project: Path) -> None:
     cli.env["PAUSE"] = "60"
     process = cli.start("run", "recipes/pretrain.py", "--run", "laptop")

@@ -34,6 +34,12 @@ def test_it_ends_with_the_exit_code(monkeypatch, capsys):
     assert "fit takes no argument 'sise'" in capsys.readouterr().err
 
 
+def test_a_direct_run_is_not_detached(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        main(monkeypatch, fit, "--direct", "--detach", "--yes")
+    assert "--direct and --detach contradict each other" in capsys.readouterr().err
+
+
 def test_defaults_for_options(monkeypatch, capsys):
     main(monkeypatch, fit, "size=4", cmd_defaults={"direct": True, "--yes": True})
     assert capsys.readouterr().out == "size 4, epochs 2\n"

@@ -39,6 +39,8 @@ def perform(entry: Entrypoint, ctx: RunContext, words: Sequence[str], exports: M
     from runyard.cli.entrypoints import execute, resolve
 
     ctx.name = ctx.name or entry.name
+    if ctx.direct and ctx.detach:
+        raise ConfigError("--direct and --detach contradict each other: one runs here, the other does not wait")
     if ctx.lazy:
         if exports or ctx.repl:
             raise ConfigError("--lazy resolves nothing here, so there is nothing to look at", hint="leave it out")
