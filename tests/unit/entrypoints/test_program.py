@@ -9,6 +9,7 @@ import pytest
 
 import runyard as run
 from runyard.cli.entrypoints import options
+from runyard.cli.entrypoints.helppage import docs_of
 from runyard.cli.entrypoints.program import entry_of
 from runyard.errors import ConfigError, LaunchInsideJob
 
@@ -142,5 +143,54 @@ def test_a_context_of_ones_own(monkeypatch, capsys):
 
 
 def test_what_cannot_be_a_program():
-    with pytest.raises(ConfigError, match="cannot be a command"):
-        entry_of("train")
+    async def later():
+        pass
+
+    def items():
+        yield 1
+
+    for given in ("train", later, items):
+        with pytest.raises(ConfigError, match="cannot be a command"):
+            entry_of(given)
+
+
+def test_docstrings_of_three_styles():
+    def google():
+        """Train it.
+
+        Args:
+            lr (float): How fast
+                it learns.
+            **rest: Others.
+
+        Returns:
+            Nothing.
+        """
+
+    def numpy():
+        """Train it.
+
+        Parameters
+        ----------
+        lr : float, optional
+            How fast
+            it learns.
+        rest
+            Others.
+
+        Returns
+        -------
+        None
+        """
+
+    def sphinx():
+        """Train it.
+
+        :param float lr: How fast
+            it learns.
+        :param rest: Others.
+        :returns: nothing
+        """
+
+    for fn in (google, numpy, sphinx):
+        assert docs_of(fn) == ("Train it.", {"lr": "How fast it learns.", "rest": "Others."})
