@@ -356,4 +356,4 @@ def test_a_model_of_pydantics_names_its_own_fields():
     assert done("sizes.width=3", fn=fit)[0].sizes.width == 3
     with pytest.raises(ConfigError) as error:
         done("sizes.widht=3", fn=fit)
-    assert str(error.value).endswith("did you mean 'width'? it has: width")
+    assert str(error.value).endswith("did you mean 'width'? it takes: width")
