@@ -17,7 +17,7 @@ import click
 from runyard.cli.attend import attend, leave
 from runyard.cli.fields import first_field, set_field, set_fields
 from runyard.cli.output import emit, hush, say
-from runyard.cli.profiled import complete_config, once_per_node, profile_options
+from runyard.cli.profiled import complete_config, named, once_per_node, profile_options
 from runyard.cli.refs import complete_ref, find, open_store
 from runyard.engine import launch, replay, report
 from runyard.engine.code import Pinned
@@ -69,6 +69,7 @@ def launch_options(function: Callable[..., Any], short_detach: bool = True) -> C
             "--config",
             "-c",
             metavar="CONFIG",
+            callback=named,
             shell_complete=complete_config,
             help="Config of a script: a name, or a path.",
         ),

@@ -127,12 +127,24 @@ def _takes_value(word: str, valued: set[str]) -> bool:
     return word in valued or short
 
 
+def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse an empty name, which is what an unset variable leaves (``--run "$CLUSTER"``).
+
+    Raises:
+        BadParameter: for one.
+    """
+    if value == "":
+        raise click.BadParameter("it names nothing. Is a variable not set?", ctx, param)
+    return value
+
+
 def profile_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--run`` and ``--batch`` to a command."""
     batch = click.option(
         "--batch",
         "batch_profile",
         metavar="PROFILE",
+        callback=named,
         shell_complete=complete_profile,
         help="Submit with a profile of env.toml and return at once.",
     )
@@ -140,6 +152,7 @@ def profile_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--run",
         "run_profile",
         metavar="PROFILE",
+        callback=named,
         shell_complete=complete_profile,
         help="Run with a profile of env.toml and wait.",
     )

@@ -201,6 +201,8 @@ def test_options_stand_anywhere_and_what_follows_the_dashes_is_the_scripts(cli: 
         (["recipes/pretrain.py", "--dry-rnu"], "--dry-run"),
         (["recipes/pretrain.py", "data"], "a config is -c NAME"),
         (["recipes/pretrain.py", "-c"], "-> runyard run --help"),
+        (["recipes/pretrain.py", "-c", ""], "'-c': it names nothing. Is a variable not set?"),
+        (["recipes/pretrain.py", "--run", ""], "'--run': it names nothing"),
         (["recipes/pretrain.py", "~train.lrr"], "did you mean 'lr'"),
         (["recipes/pretrain.py", "--run", "a", "--batch", "b"], "contradict"),
         (["recipes/pretrain.py", "--run", "YOUR-CLUSTR"], "did you mean 'YOUR-CLUSTER'"),
