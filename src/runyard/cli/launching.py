@@ -81,9 +81,18 @@ def launch_options(function: Callable[..., Any], short_detach: bool = True) -> C
         click.option("--gpus", type=click.IntRange(min=0), metavar="N", help="GPUs for the command."),
         click.option("--executor", "kind", default="local", show_default=True, metavar="KIND", help="Where it runs."),
         click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A field of the executor."),
-        click.option("--packager", metavar="KIND", help="Run in a snapshot of the code here: git, pattern, project …"),
         click.option(
-            "--reuse-code", metavar="REF", shell_complete=complete_ref, help="Run with the code of an experiment."
+            "--packager",
+            metavar="KIND",
+            callback=named,
+            help="Run in a snapshot of the code here: git, pattern, project …",
+        ),
+        click.option(
+            "--reuse-code",
+            metavar="REF",
+            callback=named,
+            shell_complete=complete_ref,
+            help="Run with the code of an experiment.",
         ),
         click.option(*detach, is_flag=True, help="Return at once and print the id; it goes on by itself."),
         click.option("--dry-run", is_flag=True, help="Print what would be submitted, byte for byte, and stop."),
