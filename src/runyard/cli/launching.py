@@ -27,6 +27,7 @@ from runyard.executors.base import Executor
 from runyard.executors.local import LocalExecutor
 from runyard.home import runyard_home
 from runyard.packagers.base import make_packager
+from runyard.secrets import hide_known
 
 _GPU_FIELDS = ("gpus_per_task", "gpus_per_node", "num_gpus", "gpus")
 
@@ -183,8 +184,8 @@ def _code_of(ref: str) -> Pinned:
         return replay.code_of(db, find(db, ref).id)
 
 
-def environment(given: Sequence[str]) -> dict[str, str]:
-    """Return variables written as ``NAME=VALUE``, or as ``NAME`` for one that is set here.
+def environment(given: Sequence[str]) -> dict[str, Any]:
+    """Return variables written as ``NAME=VALUE``, or as ``NAME`` for one that is set here; secrets apart.
 
     Raises:
         ConfigError: for one that is not.
@@ -197,7 +198,7 @@ def environment(given: Sequence[str]) -> dict[str, str]:
                 raise ConfigError(f"--env {name}: {name} is not set here", hint=f"write --env {name}=VALUE")
             value = os.environ[name]
         out[name] = value
-    return out
+    return hide_known(out, os.environ)
 
 
 def check_command(word: str, env: Mapping[str, str]) -> None:

@@ -18,6 +18,7 @@ from runyard.profiles.book import Book, Profile, respelled
 from runyard.profiles.files import open_book
 from runyard.profiles.interpolate import Unfilled, fill
 from runyard.profiles.translate import Layer, Words, combine, shared_words
+from runyard.secrets import hide_known
 
 MODES = ("run", "batch")
 Beneath = Callable[[type[Executor], Mapping[str, Any]], Sequence[Layer]]
@@ -160,7 +161,7 @@ def settle(
     if wandb_section is not None:
         env, warnings = wandb.environment(wandb_section, env, here)
     if env:
-        words.fields["env_vars"] = env
+        words.fields["env_vars"] = hide_known(env, here)
     flags = {n: build.typed(v, bool, n, words.where(n)) for n, v in words.take("dry_run", "detach").items()}
     origins = {name: words.where(name) for name in words.fields}
     executor = _executor(cls, words, known)

@@ -8,6 +8,7 @@ import pytest
 import runyard as run
 from runyard.errors import ConfigError, OverrideError, ProfileError
 from runyard.profiles.load import Target, parse_overrides
+from runyard.secrets import Secret
 
 Load = Callable[..., Target]
 SLURM = '[p]\nexecutor = "slurm"\n'
@@ -274,6 +275,11 @@ def test_a_field_may_stand_below_env_on_the_command_line(load: Load) -> None:
     found = slurm(load(SLURM, "p", *(f"run.env.{word}" for word in typed)))
     assert (found.nodes, found.container_image, found.container_mounts) == (4, "x", ["/a:/b"])
     assert found.env_vars == {"http_proxy": "p", "A": "01", "J": '{"a": [1]}'}
+
+
+def test_a_secret_under_another_name_stays_one(load: Load) -> None:
+    found = load('[p]\nenv_vars = {A = "hf_secret", B = "x"}\n', "p", "run.env.C=hf_secret", MY_TOKEN="hf_secret")
+    assert found.executor.env_vars == {"A": Secret("MY_TOKEN"), "B": "x", "C": Secret("MY_TOKEN")}
 
 
 @pytest.mark.parametrize(
