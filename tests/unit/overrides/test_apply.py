@@ -63,6 +63,11 @@ def test_a_default_that_is_a_pydantic_model_becomes_a_config():
     assert fdl.build(task.schema).rate == 1.0
 
 
+def test_a_number_is_text_where_keys_are():
+    box = changed(Box(), "env[0]=a", "env.b=c")
+    assert box.env == {"0": "a", "b": "c"}
+
+
 def test_nested_places():
     task = changed(
         Partial(train, model=Config(Model)),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from subjects import Act, Big, Layer, Model, scale, train
 
 from runyard.config.core import Config, Partial
-from runyard.config.overrides import Place, Sources, parse_value
+from runyard.config.overrides import Place, Sources, files, parse_value
 from runyard.config.overrides.coerce import coerce
 from runyard.config.overrides.nodes import from_data
 from runyard.config.overrides.types import MISSING, signature
@@ -193,6 +193,12 @@ def test_files():
     assert value("[@f, 2]", list[int], f=1) == [1, 2]
     assert refused("@f", str, f=None) == "x=@f: null is no str"
     assert refused("@f", int, f=True) == "x=@f: 'True' is no int"
+
+
+def test_a_file_of_nobody_and_one_that_no_file_can_be():
+    for name in ("~no-such-user/x.yaml", "a\0b.yaml"):
+        with pytest.raises(OverrideError, match=r"there is no file|cannot be read"):
+            files.read(name)
 
 
 ANNOTATIONS = [p.annotation for p in signature(train).parameters.values()]

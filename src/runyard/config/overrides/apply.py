@@ -85,6 +85,8 @@ class _Change:
     def descend(self, owner: Any, annotation: Any, path: tuple[Key, ...], done: tuple[Key, ...]) -> Any:
         """Return ``owner`` with the rest of the path changed (the same object where it can be)."""
         key, rest, done = path[0], path[1:], (*done, path[0])
+        if isinstance(owner, dict) and _args(annotation, *_MAPPINGS)[:1] == (str,):
+            key = str(key)
         place = self.place(done, owner)
         inner = self.checked(owner, annotation, key, place)
         old = _current(owner, key)
