@@ -5,26 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from runyard.errors import ConfigError
-
 
 def runyard_home() -> Path:
     """Return the folder of all records: ``RUNYARD_HOME``, else ``NEMORUN_HOME``, else ``~/.runyard``.
 
     The folder need not exist; :func:`ensure_private_dir` makes it.
 
-    Raises:
-        ConfigError: when it begins with ``~`` and there is no such user.
-
     Example:
         >>> runyard_home().is_absolute()
         True
     """
     named = os.environ.get("RUNYARD_HOME") or os.environ.get("NEMORUN_HOME")
-    try:
-        return Path(named).expanduser().absolute() if named else Path.home() / ".runyard"
-    except RuntimeError as e:  # ~nobody
-        raise ConfigError(f"RUNYARD_HOME={named or ''}: {e}", hint="give an absolute path") from e
+    return Path(named).expanduser().absolute() if named else Path.home() / ".runyard"
 
 
 def ensure_private_dir(path: Path) -> Path:
