@@ -143,7 +143,7 @@ class TaskFailed(RunyardError):
         reason: Why, in words (``exit code 3``, ``signal SIGKILL``, ``out of memory (OOM)`` …).
         log_tail: Its last log lines.
         exit_code: What an attached command should end with: the task's own exit code when
-            one job ran, else 1.
+            one job ran, else 1; 130 when Ctrl-C had everything cancelled.
         others: Names of further tasks that did not succeed.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -248,7 +249,8 @@ class Experiment:
         if len(jobs) > 1 and not self.clean_mode:
             self._say(f"{self.id}: {_count(len(jobs))}")
         try:
-            engine.follow.Follower(db, self.id, view, controller).run()
+            follower = engine.follow.Follower(db, self.id, view, controller)
+            follower.run()
         except engine.follow.Detached:
             results = engine.report.results(db, self.id)
             self._say(f"detached; {self.id} goes on\n{self._commands(results)}")
@@ -260,6 +262,7 @@ class Experiment:
             self._say("\n" + self._commands(results))
         failure = engine.report.failure(db, results, shown=tail)
         if failure and raise_on_failure:
+            failure.exit_code = 128 + signal.SIGINT if follower.interrupted else failure.exit_code
             raise failure
         return {r.name: r for r in results}
 

@@ -132,6 +132,17 @@ def is_secret_argument(name: str, text: str) -> bool:
     return is_credential(text) or (words[-1] == "TOKEN" and _TOKEN.match(text) is not None)
 
 
+def hide_known(env: Mapping[str, str | Secret], environ: Mapping[str, str]) -> dict[str, str | Secret]:
+    """Return an environment in which what is the value of a secret here is that :class:`Secret`, by whatever name.
+
+    Example:
+        >>> hide_known({"LOGIN": "hf_abcdef", "MODE": "fast"}, {"HF_TOKEN": "hf_abcdef"})
+        {'LOGIN': Secret('HF_TOKEN'), 'MODE': 'fast'}
+    """
+    known = {value: name for name, value in environ.items() if looks_secret(name) and len(value) >= SHORTEST_SEARCHED}
+    return {name: Secret(known[v]) if isinstance(v, str) and v in known else v for name, v in env.items()}
+
+
 def split_env(env: Mapping[str, str | Secret]) -> tuple[dict[str, str], dict[str, str | Secret]]:
     """Split an environment into what may be shown and what is secret."""
     shown: dict[str, str] = {}

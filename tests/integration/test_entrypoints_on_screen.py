@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -163,6 +164,20 @@ def test_an_exception_is_shown_from_the_users_code_on(folder: Path) -> None:
     assert "it failed" in rich
     assert "cli/entrypoints" not in rich
     assert "cli/entrypoints" in piped(folder, "fail=yes", "--direct", "--yes", "-v", code=1).stderr
+
+
+def test_ctrl_c_ends_with_130(folder: Path) -> None:
+    waits = 'print("up", flush=True); import time; time.sleep(60)'
+    (folder / "train.py").write_text(SCRIPT.replace('raise ValueError("it failed")', waits))
+    process = subprocess.Popen(
+        [sys.executable, "train.py", "fail=true", "--yes"], cwd=folder, env=processes.environment(folder / "home"),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130, said
 
 
 def test_a_file_that_is_not_there_is_told_with_its_option(folder: Path) -> None:

@@ -48,7 +48,7 @@ def test_the_packager_support_matrix(document: str, column: str, project: Path) 
         for name in every:
             executor = getattr(run, kind)(packager=packager(name), **NEEDED.get(kind, {}))
             text = preview(executor)
-            assert f"({executor.kind})" in text
+            assert f"({executor.info()})" in text
             assert ("# code: " in text) == (name != "Packager"), text
 
 

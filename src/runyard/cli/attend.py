@@ -27,17 +27,6 @@ class _Quiet(View):
         """Draw nothing."""
 
 
-class _Owner(Follower):
-    """A follower that remembers that the user had everything cancelled."""
-
-    interrupted = False
-
-    def cancel(self) -> None:
-        """Ask for the end of every job."""
-        self.interrupted = True
-        super().cancel()
-
-
 def leave(db: Database, id: str, controller: Controller, quiet: bool) -> int:
     """Let a launched experiment go on by itself; its id is printed as data."""
     controller.forget()
@@ -60,7 +49,7 @@ def attend(db: Database, id: str, jobs: Sequence[PlannedJob], controller: Contro
     tail = frozenset(names if len(names) == 1 else [])
     if len(names) > 1 and not quiet:
         say(f"{id}: {count(len(names), 'task')}")
-    follower = _Owner(db, id, (_Quiet if quiet else View)(names, tail), controller)
+    follower = Follower(db, id, (_Quiet if quiet else View)(names, tail), controller)
     try:
         follower.run()
     except Detached:

@@ -65,7 +65,8 @@ def finding_text(finding: Finding, colour: bool) -> str:
     """Return a finding as a line, with what to do below it."""
     mark = paint(f"{finding.state:<8}", _STYLES[finding.state], colour)
     hint = f"\n{'':<8} -> {finding.hint}" if finding.hint else ""
-    return f"{mark} {finding.about:<14} {finding.detail}{hint}"
+    detail = finding.detail.replace("\n", f"\n{'':<24}")
+    return f"{mark} {finding.about:<14} {detail}{hint}"
 
 
 def all_findings(home: Path) -> Iterator[Finding]:

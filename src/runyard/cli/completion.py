@@ -22,7 +22,7 @@ def command(shell: str) -> None:
     zsh:   eval "$(runyard completion zsh)"              in ~/.zshrc
     fish:  runyard completion fish > ~/.config/fish/completions/runyard.fish
 
-    Options, commands, experiments (REF) and tasks are completed.
+    Options, commands, experiments (REF), tasks, profiles and configs of scripts are completed.
     """
     kind = get_completion_class(shell)
     if kind is None:

@@ -15,6 +15,7 @@ from runyard.engine.plan import JOB_FILE
 from runyard.engine.taskrecord import recorded_task
 from runyard.store.db import Database
 from runyard.store.records import AttemptRow, EventRow, ExperimentRow, JobRow
+from runyard.task import place_files
 
 MASK = "***"
 
@@ -101,7 +102,8 @@ def _runs(job: Job, index: int) -> str:
     if isinstance(task, PyCall):
         return summary(task.document)
     inline = next(folder.glob("script*"), None) if task.inline else None
-    return shlex.join(task.to_command(filename=str(inline) if inline else None))
+    words = task.to_command(filename=str(inline) if inline else None)
+    return shlex.join(place_files(word, task.files, str(folder)) for word in words)
 
 
 def _files(folder: Path) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -36,6 +37,16 @@ class Formatter(click.HelpFormatter):
 
 
 class Context(click.Context):
-    """A context whose help page is as wide as the terminal."""
+    """A context whose help page is as wide as the terminal, and which usage errors of its command name."""
 
     formatter_class = Formatter
+
+    @contextmanager
+    def scope(self, cleanup: bool = True) -> Iterator[click.Context]:
+        """Make this the current context."""
+        try:
+            with super().scope(cleanup):
+                yield self
+        except click.UsageError as error:  # click's parser leaves the command out
+            error.ctx = error.ctx or self
+            raise

@@ -17,7 +17,7 @@ import click
 from runyard.cli.attend import attend, leave
 from runyard.cli.fields import first_field, set_field, set_fields
 from runyard.cli.output import emit, hush, say
-from runyard.cli.profiled import once_per_node, profile_options
+from runyard.cli.profiled import complete_config, named, once_per_node, profile_options
 from runyard.cli.refs import complete_ref, find, open_store
 from runyard.engine import launch, replay, report
 from runyard.engine.code import Pinned
@@ -27,6 +27,7 @@ from runyard.executors.base import Executor
 from runyard.executors.local import LocalExecutor
 from runyard.home import runyard_home
 from runyard.packagers.base import make_packager
+from runyard.secrets import hide_known
 
 _GPU_FIELDS = ("gpus_per_task", "gpus_per_node", "num_gpus", "gpus")
 
@@ -53,11 +54,6 @@ class Options:
         """Says what only matters to a person who wants to know."""
         return hush if self.quiet else say
 
-    @property
-    def fields(self) -> frozenset[str]:
-        """The executor's fields that are set by name."""
-        return frozenset(setting.partition("=")[0] for setting in self.settings)
-
 
 def launch_options(function: Callable[..., Any], short_detach: bool = True) -> Callable[..., Any]:
     """Add the options of a launch to a command; all but ``run_profile``, ``batch_profile``, ``config``, ``kind`` are
@@ -70,7 +66,14 @@ def launch_options(function: Callable[..., Any], short_detach: bool = True) -> C
     detach = ["--detach", "-d"] if short_detach else ["--detach"]
     options = [
         profile_options,
-        click.option("--config", "-c", metavar="CONFIG", help="Config of a script: a name, or a path."),
+        click.option(
+            "--config",
+            "-c",
+            metavar="CONFIG",
+            callback=named,
+            shell_complete=complete_config,
+            help="Config of a script: a name, or a path.",
+        ),
         click.option("--name", "-n", metavar="NAME", help="Name of the task.  [default: made from the command]"),
         click.option("--title", metavar="TITLE", help="Title of the experiment.  [default: the name]"),
         click.option("--env", "-e", multiple=True, metavar="K[=V]", help="A variable for it; without V, yours."),
@@ -79,34 +82,52 @@ def launch_options(function: Callable[..., Any], short_detach: bool = True) -> C
         click.option("--gpus", type=click.IntRange(min=0), metavar="N", help="GPUs for the command."),
         click.option("--executor", "kind", default="local", show_default=True, metavar="KIND", help="Where it runs."),
         click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", help="A field of the executor."),
-        click.option("--packager", metavar="KIND", help="Run in a snapshot of the code here: git, pattern, project …"),
         click.option(
-            "--reuse-code", metavar="REF", shell_complete=complete_ref, help="Run with the code of an experiment."
+            "--packager",
+            metavar="KIND",
+            callback=named,
+            help="Run in a snapshot of the code here: git, pattern, project …",
+        ),
+        click.option(
+            "--reuse-code",
+            metavar="REF",
+            callback=named,
+            shell_complete=complete_ref,
+            help="Run with the code of an experiment.",
         ),
         click.option(*detach, is_flag=True, help="Return at once and print the id; it goes on by itself."),
         click.option("--dry-run", is_flag=True, help="Print what would be submitted, byte for byte, and stop."),
-        click.option("--quiet", "-q", is_flag=True, help="Print the command's own output only."),
+        click.option("--quiet", "-q", is_flag=True, help="Print warnings and the command's own output only."),
     ]
     for option in reversed(options):
         function = option(function)
     return function
 
 
-def adjust(executor: Executor, options: Options) -> None:
+def adjust(executor: Executor, options: Options) -> dict[str, str]:
     """Change an executor as the options say.
+
+    Returns:
+        For each field that was changed, the option.
 
     Raises:
         ConfigError: when it has no such field, or a value does not fit.
     """
     set_fields(executor, options.settings)
+    changed = {setting.partition("=")[0]: "--set" for setting in options.settings}
     if options.retries is not None:
         executor.retries = options.retries
-    if (limit := options.limit) is not None:
-        set_field(executor, first_field(executor, ("time",), f"--time {limit}"), limit, f"--time {limit}")
-    if (gpus := options.gpus) is not None:
-        set_field(executor, first_field(executor, _GPU_FIELDS, f"--gpus {gpus}"), str(gpus), f"--gpus {gpus}")
+        changed["retries"] = "--retries"
+    for option, text, names in (("--time", options.limit, ("time",)), ("--gpus", options.gpus, _GPU_FIELDS)):
+        if text is not None:
+            there = (name for name in names if getattr(executor, name, None) is not None)
+            field = next(there, None) or first_field(executor, names, f"{option} {text}")
+            set_field(executor, field, str(text), f"{option} {text}")
+            changed[field] = option
     if options.packager or options.reuse_code:
         executor.packager = make_packager(options.packager or "git")
+        changed["packager"] = "--packager" if options.packager else "--reuse-code"
+    return changed
 
 
 def settle_processes(executor: Executor, given: frozenset[str], tell: Callable[[str], None]) -> None:
@@ -163,8 +184,8 @@ def _code_of(ref: str) -> Pinned:
         return replay.code_of(db, find(db, ref).id)
 
 
-def environment(given: Sequence[str]) -> dict[str, str]:
-    """Return variables written as ``NAME=VALUE``, or as ``NAME`` for one that is set here.
+def environment(given: Sequence[str]) -> dict[str, Any]:
+    """Return variables written as ``NAME=VALUE``, or as ``NAME`` for one that is set here; secrets apart.
 
     Raises:
         ConfigError: for one that is not.
@@ -177,7 +198,7 @@ def environment(given: Sequence[str]) -> dict[str, str]:
                 raise ConfigError(f"--env {name}: {name} is not set here", hint=f"write --env {name}=VALUE")
             value = os.environ[name]
         out[name] = value
-    return out
+    return hide_known(out, os.environ)
 
 
 def check_command(word: str, env: Mapping[str, str]) -> None:
@@ -195,7 +216,9 @@ def check_command(word: str, env: Mapping[str, str]) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.environ.get("PATH", os.defpath))])
     if shutil.which(word, path=path):
         return
-    if Path(word).is_file():
+    if word.startswith("run."):
+        meant = f"did you mean {word.partition('=')[0]}=VALUE? "
+    elif Path(word).is_file():
         meant = f"did you mean ./{word}? "
     else:
         near = get_close_matches(word, _programs(path), n=1, cutoff=0.75)

@@ -45,9 +45,10 @@ class LazyGroup(click.Group):
         return list(self.summaries.items())
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands."""
-        with formatter.section("Commands"):
-            formatter.write_dl(self.rows(ctx))
+        """Write the list of commands, where there are any."""
+        if rows := self.rows(ctx):
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -57,5 +58,7 @@ class LazyGroup(click.Group):
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
             near = get_close_matches(name, self.list_commands(ctx), n=1)
             meant = f" Did you mean {near[0]!r}?" if near else ""
+            if name.endswith(".py") and "run" in self.summaries:
+                meant = f" Did you mean `{ctx.command_path} run {name}`?"
             raise click.UsageError(f"No such command {name!r}.{meant}", ctx)
         return super().resolve_command(ctx, args)

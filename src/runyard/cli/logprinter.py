@@ -106,7 +106,7 @@ class LogPrinter:
             return f"{row.name} has no log of a member {self.wanted.member!r}; members: {', '.join(members) or 'none'}"
         if self.wanted.attempt and str(self.wanted.attempt) not in map(logs.attempt_of, streams):
             return f"{row.name} has no log of attempt {self.wanted.attempt}; attempts so far: {row.status.attempt}"
-        return "" if streams else f"{row.name} has no log: it is {report.shown_state(row.status.state)}"
+        return "" if streams else f"{row.name} has no log; its state: {report.shown_state(row.status.state)}"
 
     def _reader(self, row: JobRow) -> logs.LogReader | None:
         reader = logs.reader(self.db, row)

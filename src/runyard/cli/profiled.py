@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from runyard.cli.helpwidth import Context
 from runyard.cli.profile import complete_profile
-from runyard.errors import ConfigError
+from runyard.errors import ConfigError, RunyardError
 from runyard.executors.base import Executor
 
 if TYPE_CHECKING:
@@ -21,8 +25,11 @@ SCRIPT = "runyard.script"
 """There: the script that it launches, and all of its words."""
 AFTER = "runyard.after"
 """There: the words for the script itself."""
+LATE = "runyard.late"
+"""There: an option of ours that stands behind a plain command."""
+_LAUNCHING = ("--run", "--batch", "--dry-run", "--detach")
 _SETTING = re.compile(r"[+~]{0,2}[^\W\d][\w.\[\]'\"-]*\s*[-+*/%|&]*=|~[^\W\d][\w.\[\]]*\Z")
-_OVERRIDE = re.compile(r"run\.[^\W\d][\w.\[\]'\"-]*\s*[-+*/%|&]*=")
+_OVERRIDE = re.compile(r"\+{0,2}run\.[^\W\d][\w.\[\]'\"-]*\s*[-+*/%|&]*=")
 
 
 class ProfiledCommand(click.Command):
@@ -31,13 +38,19 @@ class ProfiledCommand(click.Command):
     Where it launches a script, options and overrides may stand anywhere before ``--``; what follows is the script's.
     """
 
+    context_class = Context
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take the overrides out, then parse the rest."""
         rest, found = self._split(args)
         ctx.meta[OVERRIDES] = found
         script = self._script(args)
         if script is None:
-            return super().parse_args(ctx, rest)
+            left = super().parse_args(ctx, rest)
+            if "--" not in args:
+                words = ctx.params["words"]
+                ctx.meta[LATE] = next((word for word in words if word.partition("=")[0] in _LAUNCHING), "")
+            return left
         ctx.meta[SCRIPT] = (script, tuple(args))
         ctx.allow_interspersed_args = True
         own = args[: args.index("--", self._end(args))] if self._end(args) < len(args) else args
@@ -114,12 +127,24 @@ def _takes_value(word: str, valued: set[str]) -> bool:
     return word in valued or short
 
 
+def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse an empty name, which is what an unset variable leaves (``--run "$CLUSTER"``).
+
+    Raises:
+        BadParameter: for one.
+    """
+    if value == "":
+        raise click.BadParameter("it names nothing. Is a variable not set?", ctx, param)
+    return value
+
+
 def profile_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--run`` and ``--batch`` to a command."""
     batch = click.option(
         "--batch",
         "batch_profile",
         metavar="PROFILE",
+        callback=named,
         shell_complete=complete_profile,
         help="Submit with a profile of env.toml and return at once.",
     )
@@ -127,10 +152,23 @@ def profile_options(function: Callable[..., Any]) -> Callable[..., Any]:
         "--run",
         "run_profile",
         metavar="PROFILE",
+        callback=named,
         shell_complete=complete_profile,
         help="Run with a profile of env.toml and wait.",
     )
     return attached(batch(function))
+
+
+def complete_config(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the configs of the script that is launched."""
+    if SCRIPT not in ctx.meta:
+        return []
+    with suppress(RunyardError):
+        from runyard.recipes import block, configs
+
+        names = configs.names(block.read(Path(ctx.meta[SCRIPT][0])))
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return []
 
 
 def target_of(ctx: click.Context, run_profile: str | None, batch_profile: str | None) -> Target | None:
@@ -144,7 +182,8 @@ def target_of(ctx: click.Context, run_profile: str | None, batch_profile: str | 
     refuse_both(ctx, run_profile, batch_profile)
     if not run_profile and not batch_profile:
         if overrides:
-            raise click.UsageError(f"{overrides[0]} changes a profile, and none is given: --run PROFILE.", ctx)
+            told = f"{overrides[0]} changes a profile, and none is given: --run PROFILE."
+            raise click.UsageError(f"{told} Without one: --set FIELD=VALUE.", ctx)
         return None
     from runyard.profiles.load import parse_overrides, resolve
 
@@ -177,7 +216,7 @@ def once_per_node(executor: Executor, given: frozenset[str]) -> str:
     if several == 1 or executor.get_launcher().kind != "default" or "ntasks_per_node" in given:
         return ""
     for name in ("cpus_per_task", "gpus_per_task"):
-        if value := getattr(executor, name, None):
+        if name not in given and (value := getattr(executor, name, None)):
             setattr(executor, name, value * several)
     executor.ntasks_per_node = 1  # type: ignore[attr-defined]
     return f"the command runs once per node; run.ntasks_per_node={several} runs it as often as the profile says"

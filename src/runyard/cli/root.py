@@ -11,7 +11,7 @@ from runyard.cli.failures import as_program, guarded
 from runyard.cli.lazy import LazyGroup
 
 SUMMARIES = {
-    "run": "Run a command as a task and wait for it.",
+    "run": "Run a command or a script as a task, and wait for it.",
     "experiment": "Look at, follow, cancel, repeat or remove experiments.",
     "profile": "List, show and check execution profiles (env.toml).",
     "code": "See what ships, what is stored, and clean it.",

@@ -9,7 +9,7 @@ import click
 
 from runyard.cli.launching import Options, adjust, check_command, environment, go, launch_options, settle_processes
 from runyard.cli.output import say
-from runyard.cli.profiled import SCRIPT, ProfiledCommand, refuse_kind, target_of
+from runyard.cli.profiled import LATE, SCRIPT, ProfiledCommand, refuse_kind, target_of
 from runyard.cli.root import SUMMARIES
 from runyard.engine.plan import Entry
 from runyard.executors import executor_class
@@ -53,7 +53,7 @@ def command(
     words: tuple[str, ...],
     **given: Any,
 ) -> int:
-    """Run a command as a task and wait for it.
+    """Run a command or a script as a task, and wait for it.
 
     Its output is streamed, and recorded. Its arguments reach it as they are. The exit code is its own.
 
@@ -63,12 +63,14 @@ def command(
     runyard run --run CLUSTER run.nodes=8 -- python train.py
     runyard run train.py -c tiny --run CLUSTER train.iters=5000 run.nodes=8
 
-    With a profile it runs once on each node, unless the profile has a launcher. Options count before the profile.
+    With a profile it runs once on each node, unless the profile has a launcher. Options win over the profile.
 
     A Python script that stands without -- is launched as it says in its [tool.runspec] block, with a config. Options
     may stand anywhere then; KEY=VALUE changes the config, and what the script itself takes stands after --.
     """
     options = Options(**given)
+    if own := ctx.meta.get(LATE):
+        options.tell(f"{own} stands after the command, so it is the command's own; ours stand before it, or before --")
     if SCRIPT in ctx.meta:
         script: str = ctx.meta[SCRIPT][0]
         rest = list(words)
@@ -105,11 +107,11 @@ def _plain(
         detach = detach or bool(batch_profile) or target.detach
         dry_run = dry_run or target.dry_run
     executor = target.executor if target else executor_class(kind)()
-    adjust(executor, options)
+    changed = adjust(executor, options)
     if target:
         for line in target.warnings:
             say(f"warning: {line}")
-        settle_processes(executor, target.given | options.fields, options.tell)
+        settle_processes(executor, target.given | changed.keys(), options.tell)
     executor.validate()
     if executor.kind == LocalExecutor.kind and not executor.setup_lines:
         check_command(words[0], script.env)

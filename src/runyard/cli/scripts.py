@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -58,13 +59,15 @@ def launch_script(
         command=(*ctx.command_path.split(), *(w for w in ctx.meta[SCRIPT][1] if w != "--dry-run")),
     )
     if others := [word for word in words if not looks_like(word)]:
-        raise click.UsageError(f"{others[0]!r}: what the script itself takes stands at the end, after --.", ctx)
+        told = "a config is -c NAME, a change KEY=VALUE; what the script takes stands at the end, after --."
+        raise click.UsageError(f"{others[0]!r}: {told}", ctx)
     prepared = prepare(wanted)
     target, executor = prepared.target, prepared.target.executor
-    adjust(executor, options)
+    changed = adjust(executor, options)
+    prepared = replace(prepared, target=replace(target, origins={**target.origins, **changed}))
     for line in target.warnings:
         say(f"warning: {line}")
-    settle_processes(executor, target.given | options.fields, options.tell)
+    settle_processes(executor, target.given | changed.keys(), options.tell)
     executor.validate()
     if executor.kind == LocalExecutor.kind and not executor.setup_lines:
         _check(prepared)

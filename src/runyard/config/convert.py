@@ -8,12 +8,14 @@ from typing import Any
 
 from runyard.config.core import Config, Partial
 from runyard.config.encoder import is_buildable
+from runyard.config.overrides.types import is_model
 from runyard.errors import ConfigError
 from runyard.secrets import Secret
 
 
 def to_config(value: Any, memo: dict[int, Any] | None = None) -> Any:
-    """Return ``value`` with dataclass instances turned into Configs and functools.partial into Partials.
+    """Return ``value`` with instances of dataclasses and pydantic models turned into Configs, functools.partial into
+    Partials.
 
     Containers are copied, shared objects stay shared, fields equal to their default are left out.
 
@@ -31,6 +33,8 @@ def to_config(value: Any, memo: dict[int, Any] | None = None) -> Any:
         result = Partial(value.func, *args, **{k: to_config(v, memo) for k, v in value.keywords.items()})
     elif dataclasses.is_dataclass(value):
         result = _dataclass(value, memo)
+    elif is_model(value):
+        result = _model(value, memo)
     elif type(value) in (list, set, frozenset):
         result = type(value)(to_config(item, memo) for item in value)
     elif isinstance(value, tuple):
@@ -57,6 +61,13 @@ def _dataclass(value: Any, memo: dict[int, Any]) -> Any:
         return Config(type(value), **arguments)
     except ConfigError as error:
         raise ConfigError(f"{type(value).__qualname__} cannot become a Config: {error}") from None
+
+
+def _model(value: Any, memo: dict[int, Any]) -> Any:
+    """Return a pydantic model's instance as a Config of what was given to it."""
+    names = {name: field.alias or name for name, field in type(value).__pydantic_fields__.items()}
+    given = {names.get(name, name): getattr(value, name) for name in value.model_fields_set}
+    return Config(type(value), **{name: to_config(item, memo) for name, item in given.items()})
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -35,6 +35,10 @@ def parse(text: str, form: str) -> Any:
 
         try:
             return yaml.load(text, Loader=yaml_class("SafeLoader"))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            at = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+            raise ValueError(f"{error.problem or error.context}{at}") from None
         except yaml.YAMLError as error:
             raise ValueError(error) from None
     except (ValueError, RecursionError) as error:

@@ -34,6 +34,7 @@ def run(entries: Sequence[Entry], tasks: Mapping[str, Sequence[Any]], say: Calla
     for name in graph.check(list(by_name), {e.name: [d.name for d in e.dependencies] for e in entries}):
         entry = by_name[name]
         for task, executor in zip(tasks[name], entry.executors, strict=True):
+            executor.validate()
             say(f"{name}: running in this process")
             shown, hidden = split_env(executor.env_vars)
             env = {k: str(v) for k, v in shown.items()} | resolve(hidden)

@@ -144,6 +144,7 @@ class Follower:
         after: int = 0,
     ) -> None:
         self.db, self.id, self.view, self.controller = db, experiment_id, view, controller
+        self.interrupted = False  # by the user, who had everything cancelled
         self._after = after
         self._readers: dict[str, logs.LogReader] = {}
         self._finished: set[str] = set()
@@ -265,6 +266,7 @@ class Follower:
             self.detach()
             raise Detached
         if answer == "c":
+            self.interrupted = True
             self.view.err.write(f"cancelling {self.id} …\n")
             self.view.err.flush()
             self.cancel()

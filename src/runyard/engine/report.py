@@ -184,10 +184,11 @@ def commands(id: str, found: Sequence[JobResult]) -> str:
 
 def dryrun(where: Launch, jobs: Sequence[PlannedJob], code: Sequence[str] = ()) -> str:
     """Return what would be submitted, byte for byte, after the lines about the code that ships."""
-    out = [f"# {where.id}: {len(jobs)} job(s); nothing is submitted\n", *(f"# {line}\n" for line in code)]
+    count = "1 job" if len(jobs) == 1 else f"{len(jobs)} jobs"
+    out = [f"# {where.id}: {count}; nothing is submitted\n", *(f"# {line}\n" for line in code)]
     for planned in jobs:
         job = planned.job
-        out.append(f"\n# ---- {job.id.name} ({job.kind})\n")
+        out.append(f"\n# ---- {job.id.name} ({planned.executor.info()})\n")
         if job.dependencies:
             out.append(f"# after: {', '.join(f'{d.name} ({d.kind})' for d in job.dependencies)}\n")
         if job.retries:

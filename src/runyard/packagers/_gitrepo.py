@@ -198,7 +198,8 @@ def open_repo(folder: str) -> Repo:
             raise git_failed(folder, ["rev-parse"], done.stderr)
         raise PackagingError(
             f"{printable(folder)}: not a git repository",
-            hint="run `git init` there (no commit is needed), or use PatternPackager(include_pattern=...)",
+            hint="run `git init` there (no commit is needed), or take another packager, for example "
+            'PatternPackager(include_pattern=...), in a profile packager = "pattern" or "none"',
         )
     head = lines[2] if done.returncode == 0 and len(lines) > 2 else ""
     return Repo(os.path.realpath(lines[0]), lines[1], head)

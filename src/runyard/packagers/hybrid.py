@@ -64,7 +64,10 @@ class HybridPackager(CapturingPackager):
 
     def _merged(self, path: str | os.PathLike[str] | None, *, filtered: bool) -> Listing:
         if not self.sub_packagers:
-            raise PackagingError("HybridPackager has no sub_packagers", hint='give some: sub_packagers={"code": ...}')
+            raise PackagingError(
+                "HybridPackager has no sub_packagers",
+                hint='sub_packagers={"code": …}, or in a profile packager_sub_packagers = {code = {kind = "git"}}',
+            )
         taken: dict[str, tuple[str, Found]] = {}
         listings: list[Listing] = []
         skipped: list[Skipped] = []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
+from runyard.config.overrides.plain import meant
 from runyard.errors import ProfileError
 
 RESERVED = frozenset({"wandb", "cli", "cache", "artifacts"})
@@ -93,11 +93,9 @@ class Book:
         """
         names = self.names()
         if name in RESERVED:
-            raise ProfileError(f"{name!r} is a reserved section, no profile", hint=self._known(names))
+            raise ProfileError(f"{name!r} is a reserved section, no profile", hint=self._meant("", names))
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            meant = f"did you mean {near[0]!r}? " if near else ""
-            raise ProfileError(f"there is no profile {name!r}", hint=meant + self._known(names))
+            raise ProfileError(f"there is no profile {name!r}", hint=self._meant(name, names))
         return self._written(name)
 
     def profile(self, name: str) -> Profile:
@@ -128,10 +126,10 @@ class Book:
         if parent in chain:
             raise ProfileError(f"{where}: extends goes in a circle: {told}", hint="end it at one of them")
         if parent not in self.names():
-            near = get_close_matches(parent, [n for n in self.names() if n not in chain], n=1)
-            meant = f"did you mean {near[0]!r}? " if near else ""
+            others = [n for n in self.names() if n not in chain]
             raise ProfileError(
-                f"{where}: it extends {parent!r}, which is no profile ({told})", hint=meant + self._known(self.names())
+                f"{where}: it extends {parent!r}, which is no profile ({told})",
+                hint=self._meant(parent, others) if others else "there is no other profile",
             )
         return self._written(parent)
 
@@ -144,11 +142,11 @@ class Book:
             origins |= dict.fromkeys(section, Origin(file.path, name))
         return Profile(name, fields, origins, (name,))
 
-    def _known(self, names: list[str]) -> str:
+    def _meant(self, wanted: str, names: list[str]) -> str:
         files = ", ".join(file.path for file in self.files)
         if not files:
             return "write one: a section [NAME] in env.toml, at the root of your project"
-        return f"{files}: {', '.join(names) or 'no profiles'}"
+        return meant(wanted, names, f"{files} has") or f"{files} has no profiles"
 
 
 _SPELLINGS = {"container": "container_image", "nprocs_per_node": "nproc_per_node"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -67,9 +68,15 @@ def make(cls: type[T], options: Mapping[str, Any], where: Where, known: tuple[st
     try:
         return cls(**values, **ready)
     except ConfigError as e:
-        raise ProfileError(f"{where(next(iter(options), ''))}: {e.message}", hint=e.hint) from e
+        raise ProfileError(f"{where(field_in(e, cls))}: {e.message}", hint=e.hint) from e
     except TypeError as e:
         raise ProfileError(f"{where('')}: {cls.__name__}: {e}", hint=f"it takes: {', '.join(taken)}") from e
+
+
+def field_in(error: ConfigError, cls: type) -> str:
+    """Return which field of an object its own check complains of; empty when the message names none."""
+    found = re.match(rf"{cls.__name__}\.(\w+)", error.message)
+    return found[1] if found else ""
 
 
 def typed(value: Any, annotation: Any, name: str, where: str) -> Any:

@@ -29,7 +29,7 @@ def find(cwd: Path, environ: Mapping[str, str]) -> list[Path]:
     """
     found: list[Path] = []
     if named := environ.get(VARIABLE):
-        path = Path(named).expanduser().absolute()
+        path = Path(os.path.expanduser(named)).absolute()
         if not path.is_file():
             raise ProfileError(f"{VARIABLE}={named}: there is no such file", hint=f"correct it, or unset {VARIABLE}")
         found.append(path)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from runyard.config.overrides import parse, path_text, types
+from runyard.config.overrides import parse, parse_value, path_text, types
 from runyard.config.overrides.nodes import Text, Word
 from runyard.errors import ConfigError, OverrideError, ProfileError
 from runyard.executors.base import Executor
@@ -18,6 +18,7 @@ from runyard.profiles.book import Book, Profile, respelled
 from runyard.profiles.files import open_book
 from runyard.profiles.interpolate import Unfilled, fill
 from runyard.profiles.translate import Layer, Words, combine, shared_words
+from runyard.secrets import hide_known
 
 MODES = ("run", "batch")
 Beneath = Callable[[type[Executor], Mapping[str, Any]], Sequence[Layer]]
@@ -152,6 +153,7 @@ def settle(
     )
     cls = build.executor_type(build.plain(kind), at)
     known = frozenset(types.signature(cls).parameters)
+    layers[2] = replace(layers[2], fields=respelled(_below_env(overrides or {}, known)))
     given = combine(layers[2:], known, mode, here).fields
     above = {name: build.plain(value) for layer in layers for name, value in layer.fields.items()}
     words = combine([*beneath(cls, above), *layers], known, mode, here)
@@ -159,11 +161,32 @@ def settle(
     if wandb_section is not None:
         env, warnings = wandb.environment(wandb_section, env, here)
     if env:
-        words.fields["env_vars"] = env
+        words.fields["env_vars"] = hide_known(env, here)
     flags = {n: build.typed(v, bool, n, words.where(n)) for n, v in words.take("dry_run", "detach").items()}
     origins = {name: words.where(name) for name in words.fields}
     executor = _executor(cls, words, known)
+    warnings += _not_mounted(executor)
     return Target(profile, executor, frozenset(given), **flags, warnings=tuple(warnings), origins=origins)
+
+
+def _below_env(overrides: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
+    """Return overrides with the fields among ``env_vars`` beside them: other tools write ``run.env.partition=x``."""
+    env = overrides.get("env_vars")
+    words = {*known, *shared_words(known)} - {"executor", "extends"}
+    fields = {name: value for name, value in env.items() if name in words} if isinstance(env, Mapping) else {}
+    if not fields:
+        return overrides
+    rest = {name: value for name, value in (env or {}).items() if name not in fields}
+    parsed = {name: value if name in _TEXTS else parse_value(value) for name, value in fields.items()}
+    return {**parsed, **overrides, "env_vars": rest}
+
+
+def _not_mounted(executor: Executor) -> list[str]:
+    """Return a warning where mounts would put folders elsewhere, and there is no container to do it in."""
+    if getattr(executor, "container_image", "") is not None or not hasattr(executor, "container_mounts"):
+        return []
+    moved = [mount for mount in executor.container_mounts if len(set(mount.split(":")[:2])) > 1]
+    return [f"nothing is mounted without a container (container_image): {', '.join(moved)}"] if moved else []
 
 
 def filled(profile: Profile, environ: Mapping[str, str]) -> Profile:
@@ -202,7 +225,7 @@ def _executor(cls: type[Executor], words: Words, known: frozenset[str]) -> Execu
     try:
         executor.validate()
     except ConfigError as e:
-        raise ProfileError(f"{words.otherwise}: {e.message}", hint=e.hint) from e
+        raise ProfileError(f"{words.where(build.field_in(e, cls))}: {e.message}", hint=e.hint) from e
     return executor
 
 
@@ -218,7 +241,7 @@ def parse_overrides(texts: list[str]) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     for text in texts:
-        found = parse(text)
+        found = parse(text.lstrip("+"))  # +KEY adds a key to a config; a field is there anyway
         path = found.path[1:]
         if found.operator != "=" or found.path[0] != "run" or not path or not all(isinstance(k, str) for k in path):
             raise OverrideError(f"{text!r} is no override of a profile", hint="write run.FIELD=VALUE")
@@ -226,7 +249,7 @@ def parse_overrides(texts: list[str]) -> dict[str, Any]:
         if name == "env_vars" and len(rest) != 1:
             raise OverrideError(f"{text!r} names no variable", hint="write run.env.NAME=VALUE")
         value: Any = found.value
-        if name in _TEXTS and isinstance(value, (Word, Text)):
+        if name == "env_vars" or (name in _TEXTS and isinstance(value, (Word, Text))):
             value = value.value if isinstance(value, Text) else value.raw
         place, last = fields, name
         for key in rest:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -48,6 +48,7 @@ class Recipe:
         about: What it says of its surroundings, for people.
         env: Environment variables.
         block: All that stands in ``[tool.runspec]``; None for a plain script.
+        notes: Lines for the user: what it says, and does not get.
     """
 
     path: Path
@@ -63,6 +64,7 @@ class Recipe:
     about: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     block: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -97,7 +99,9 @@ def parse(text: str, path: Path) -> Recipe:
     """
     metadata = script_block(text, str(path))
     if metadata is None:
-        return Recipe(path, path.stem)
+        unclosed = re.search(r"^# /// script$", text, re.MULTILINE)
+        notes = (f"{path}: its script block is not used: no line `# ///` closes it",) if unclosed else ()
+        return Recipe(path, path.stem, notes=notes)
     try:
         metadata.encode()
         found = tomllib.loads(metadata)
@@ -180,7 +184,16 @@ def _recipe(block: Mapping[str, Any], path: Path) -> Recipe:
         about=setup.strip() if isinstance(setup, str) else "",
         env=_env(top.get("env", {}), path),
         block=block,
+        notes=tuple(_unused(parts, path)),
     )
+
+
+def _unused(parts: Mapping[str, Mapping[str, Any]], path: Path) -> Iterator[str]:
+    """Yield what blocks of other tools say, and Runyard does otherwise."""
+    if "workdir" in parts["run"]:
+        yield f"{path}: run.workdir is not used: the script runs in the folder of its code"
+    if (form := parts["config"].get("format", "yaml")) not in ("yaml", "omegaconf"):
+        yield f"{path}: config.format = {form!r} is not used: the script gets YAML"
 
 
 def _env(given: Mapping[str, Any], path: Path) -> dict[str, str]:

@@ -74,6 +74,11 @@ def find(recipe: Recipe, wanted: str, cwd: Path) -> Path:
     known = names(recipe)
     near = get_close_matches(wanted, known, n=1, cutoff=0.5)
     meant = f"did you mean {near[0]!r}? " if near else ""
+    if absent := [b for b in bases if not b.is_dir()]:
+        raise ConfigError(
+            f"{recipe.name} has no config {wanted!r}: there is no folder {_shown(absent[0], cwd)}",
+            hint=f"correct config.dir in {recipe.path.name}",
+        )
     where = ", ".join(_shown(b, cwd) for b in bases) or f"no folder {' or '.join(_FOLDERS)} beside {recipe.path.name}"
     listed = f"there are: {', '.join(known)}" if known else "there are none"
     raise ConfigError(f"{recipe.name} has no config {wanted!r}", hint=f"{meant}{listed} ({where})")

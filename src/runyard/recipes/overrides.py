@@ -12,6 +12,11 @@ from runyard.config.overrides.nodes import Call, File, Node, Text, Word
 from runyard.errors import OverrideError
 from runyard.profiles.build import plain
 
+_NOT_HERE: Mapping[Any, str] = {
+    ("defaults",): "choose another config with -c: what it builds on stands in its file",
+    ("run",): "write run.FIELD=VALUE",
+}
+
 
 def apply(data: Mapping[str, Any], texts: Iterable[str], notes: list[str] | None = None) -> dict[str, Any]:
     """Return a configuration with overrides applied, in turn. Values are data: no file is read, nothing is called.
@@ -38,6 +43,8 @@ def apply(data: Mapping[str, Any], texts: Iterable[str], notes: list[str] | None
             found = parse(text.removeprefix("++").removeprefix("+"))
             if found.operator != "=":
                 raise OverrideError(f"{text!r}: a config takes no {found.operator}", hint="write KEY=VALUE")
+            if found.path in _NOT_HERE:
+                raise OverrideError(f"{text!r} changes no key", hint=_NOT_HERE[found.path])
             if not text.startswith("+") and _is_new(out, found.path, text) and notes is not None:
                 notes.append(f"{text}: the config had no {path_text(found.path)} before")
             _set(out, found.path, _value(found.value), text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ from runyard.recipes.resolve import Asked, target
 from runyard.secrets import Secret, resolve, split_env
 from runyard.snapshots import Snapshot
 from runyard.task import Script, safe_name
+
+_PLACE = re.compile(r"(?<!\$)\{\w+\}?")
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,8 @@ def _words(recipe: Recipe, with_config: bool) -> list[str]:
     except ValueError as e:
         raise ConfigError(f"{recipe.path}: cmd = {template!r}: {e}", hint="close the quote") from e
     for word in words:
+        if unknown := _PLACE.search(word.replace("{script}", "").replace("{config}", "")):
+            raise ConfigError(f"{recipe.path}: cmd: {unknown[0]} stands for nothing", hint="{script} and {config} do")
         if "{script}" in word and word != "{script}":
             raise ConfigError(f"{recipe.path}: cmd: {word!r}", hint="let {script} stand as a word of its own")
         head, held, tail = word.partition("{config}")

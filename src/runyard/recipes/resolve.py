@@ -59,7 +59,7 @@ def target(recipe: Recipe, asked: Asked) -> Target:
     """
     section = _section(asked)
     defaults = {"executor": section.pop("executor")} if "executor" in section else {}
-    notes: list[str] = []
+    notes = list(recipe.notes)
 
     def beneath(cls: type[Executor], above: Mapping[str, Any]) -> Sequence[Layer]:
         known = frozenset(types.signature(cls).parameters)

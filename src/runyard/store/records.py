@@ -207,7 +207,7 @@ def resolve(db: Database, ref: str) -> str:
     newest = db.rows("SELECT id FROM experiments WHERE title = ? ORDER BY created DESC, id DESC LIMIT 1", (ref,))
     if newest:
         return str(newest[0][0])
-    pattern = ref.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    pattern = ref.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%" if ref else ""
     found = db.rows(
         "SELECT id, title FROM experiments WHERE id LIKE ? ESCAPE '\\' ORDER BY created DESC, id DESC LIMIT 6",
         (pattern,),

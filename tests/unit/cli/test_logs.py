@@ -103,8 +103,8 @@ def test_a_task_without_a_log_says_why(cli) -> None:
         "    a = exp.add(run.Script(inline='exit 1'), name='a')\n"
         "    exp.add(run.Script(inline='echo'), name='b', dependencies=[a])\n    exp.run(raise_on_failure=False)\n"
     )
-    assert cli("experiment", "logs", "skip", "b").stderr == "b has no log: it is skipped\n"
-    assert cli("experiment", "logs", "-f", "skip", "b").stderr == "b has no log: it is skipped\n"
+    assert cli("experiment", "logs", "skip", "b").stderr == "b has no log; its state: skipped\n"
+    assert cli("experiment", "logs", "-f", "skip", "b").stderr == "b has no log; its state: skipped\n"
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])

@@ -54,6 +54,8 @@ def test_list(cli, env_toml: Path) -> None:
         ("wrong", "slrum", None),
     ]
     assert cli("profile", "list").stdout.splitlines()[3].split() == ["cluster", "slurm", "base", str(env_toml)]
+    env_toml.write_text('[odd]\nextends = ["base"]\n')
+    assert cli("profile", "list").stdout.splitlines()[1].split()[:3] == ["odd", "?", "['base']"]
     own = env_toml.parent.parent / "config" / "runyard" / "env.toml"
     own.parent.mkdir(parents=True)
     env_toml.rename(own)
@@ -179,6 +181,13 @@ def test_a_dry_run_with_code_leaves_nothing_behind(cli, env_toml: Path) -> None:
 def test_mistakes_end_with_2(cli, env_toml: Path, args: tuple[str, ...], message: str) -> None:
     assert message in cli("run", *args, code=2).stderr
     assert not cli.home.exists()
+
+
+def test_mounts_at_other_places_need_a_container(cli, env_toml: Path) -> None:
+    env_toml.write_text('[c]\nexecutor = "slurm"\npackager = "none"\nmounts = ["/lustre:/lustre", "/a:/b"]\n')
+    said = "warning: nothing is mounted without a container (container_image): /a:/b\n"
+    assert said in cli("run", "--run", "c", "--dry-run", "true").stderr
+    assert said not in cli("run", "--run", "c", "run.container_image=x", "--dry-run", "true").stderr
 
 
 def test_check(cli, env_toml: Path) -> None:

@@ -71,6 +71,7 @@ nano3.recipe("recipes/torch.py", name="sft", help="Tune it.")
 nano3.recipe("recipes/rl.py")
 nano3.group("data", help="Data.").group("prep").recipe("recipes/pretrain.py")
 nano3.recipe("recipes/gone.py")
+app.group("empty")
 
 
 @app.command
@@ -92,6 +93,7 @@ def project(cli: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
         "recipes/pretrain.py": BLOCK.format(launch="direct") + TRAIN,
         "recipes/torch.py": BLOCK.format(launch="torchrun") + TRAIN,
         "recipes/rl.py": BLOCK.format(launch="ray") + TRAIN,
+        "recipes/slip.py": "# /// script\n# [tool.runspec]\n# run.cmd = 'python {script} {confg}'\n# ///\n",
         "recipes/config/default.yaml": "train: {train_iters: 10, lr: 1e-4}\nname: a-${train.train_iters}\n",
         "recipes/config/tiny.yaml": "defaults: default\ntrain: {train_iters: 2}\nrun: {mounts: ['/c:/c']}\n",
         "plain.py": "import sys; print(sys.argv[1:])",
@@ -197,7 +199,10 @@ def test_options_stand_anywhere_and_what_follows_the_dashes_is_the_scripts(cli: 
         (["recipes/pretrain.py", "-c", "tiyn"], "did you mean 'tiny'? there are: default, tiny"),
         (["recipes/pretrain.py", "--lr", "1"], "after --"),
         (["recipes/pretrain.py", "--dry-rnu"], "--dry-run"),
-        (["recipes/pretrain.py", "data"], "after --"),
+        (["recipes/pretrain.py", "data"], "a config is -c NAME"),
+        (["recipes/pretrain.py", "-c"], "-> runyard run --help"),
+        (["recipes/pretrain.py", "-c", ""], "'-c': it names nothing. Is a variable not set?"),
+        (["recipes/pretrain.py", "--run", ""], "'--run': it names nothing"),
         (["recipes/pretrain.py", "~train.lrr"], "did you mean 'lr'"),
         (["recipes/pretrain.py", "--run", "a", "--batch", "b"], "contradict"),
         (["recipes/pretrain.py", "--run", "YOUR-CLUSTR"], "did you mean 'YOUR-CLUSTER'"),
@@ -207,6 +212,7 @@ def test_options_stand_anywhere_and_what_follows_the_dashes_is_the_scripts(cli: 
         (["recipes/pretrain.py", "hub.api_key=sk-0123456789abcdef"], "holds a secret"),
         (["recipes/pretrain.py", "x=${oc.env:NOT_TOKEN}"], "NOT_TOKEN is not set"),
         (["recipes/rl.py"], "starts no Ray clusters yet"),
+        (["recipes/slip.py"], "slip.py: cmd: {confg} stands for nothing\n  -> {script} and {config} do"),
         (["-c", "tiny", "--", "true"], "-c names the config of a script"),
     ],
 )
@@ -227,7 +233,8 @@ def test_a_dry_run_contacts_nothing_writes_nothing_and_shows_everything(cli: Any
         "--run",
         "YOUR-CLUSTER",
         "train.train_iters=5000",
-        "run.nodes=8",
+        "+run.nodes=8",
+        "--retries=2",
     ]
     done = cli("run", *words)
     assert listing(project, cli.home) == before
@@ -237,6 +244,8 @@ def test_a_dry_run_contacts_nothing_writes_nothing_and_shows_everything(cli: Any
     assert job["profile"] == {"name": "YOUR-CLUSTER", "mode": "run", "chain": ["YOUR-CLUSTER"]}
     assert job["executor"]["nodes"] == 8
     assert (job["origins"]["nodes"], job["origins"]["time"]) == ("run.nodes", "default of recipes")
+    assert job["origins"]["retries"] == "--retries"
+    assert "# ---- pretrain (slurm on username@nowhere.invalid)\n" in done.stdout
     assert job["origins"]["container_image"].endswith("pretrain.py")
     assert job["code"]["snapshot"]
     for line in (
@@ -309,6 +318,11 @@ def test_batch_prints_the_id_and_how_to_follow(cli: Any, project: Path) -> None:
     cli("experiment", "wait", id, code=None)
     assert cli.states(id) == {"pretrain": "FAILED"}
     assert "train_iters: 10" in cli("experiment", "logs", id).stdout
+
+
+def test_configs_are_completed(cli: Any, project: Path) -> None:
+    typed = {"COMP_WORDS": "runyard run recipes/pretrain.py -c t", "COMP_CWORD": "4"}
+    assert cli(_RUNYARD_COMPLETE="bash_complete", **typed).stdout == "plain,tiny\n"
 
 
 def test_ctrl_c_cancels(cli: Any, project: Path) -> None:
@@ -389,6 +403,7 @@ def test_mistakes_in_a_tool(cli: Any, project: Path) -> None:
     assert "does not exist" in tool(cli, "nano3", "gone", code=2).stderr
     assert "tool.py nano3 pretrain --help" in tool(cli, "nano3", "pretrain", "--lr", "1", code=2).stderr
     assert tool(cli, "hello", "n=3", "--yes").stdout.endswith("hello 3\n")
+    assert "Commands:" not in tool(cli, "empty", code=2).stderr
 
 
 def test_nothing_of_a_recipe_is_read_before_it_is_used(cli: Any, project: Path) -> None:

@@ -63,7 +63,9 @@ def test_version(cli, words: list[str]) -> None:
     ("words", "said"),
     [
         (["experimet"], "Did you mean 'experiment'?"),
+        (["train.py", "-c", "tiny"], "Did you mean `runyard run train.py`?"),
         (["experiment", "stauts", "x"], "Did you mean 'status'?"),
+        (["experiment", "list", "--limit"], "-> runyard experiment list --help"),
         (["experiment", "list", "--limt", "3"], "--limit"),
         (["run"], "runyard run -- echo hello"),
         (["experiment", "status"], "REF"),

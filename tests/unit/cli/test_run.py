@@ -129,6 +129,20 @@ def test_a_command_that_is_not_there_is_refused_before_anything_starts(cli) -> N
     assert cli("run", "-q", "--", "./go.sh").stdout == "went\n"
 
 
+def test_gpus_are_those_of_the_command(cli) -> None:
+    for fields, asked in (("gpus_per_node=8", "--gpus-per-node=2"), ("ntasks_per_node=8", "--gpus-per-task=2")):
+        (cli.cwd / "env.toml").write_text(f'[c]\nexecutor = "slurm"\npackager = "none"\n{fields}\n')
+        shown = cli("run", "--run", "c", "--gpus", "2", "--dry-run", "--", "true").stdout
+        assert [line for line in shown.splitlines() if "--gpus" in line] == [f"#SBATCH {asked}"]
+
+
+def test_an_option_behind_the_command_is_told(cli) -> None:
+    done = cli("run", "echo", "--dry-run")
+    assert done.stdout == "--dry-run\n"
+    assert "--dry-run stands after the command, so it is the command's own" in done.stderr
+    assert "stands after" not in cli("run", "--dry-run", "--", "echo", "--dry-run").stderr
+
+
 def test_a_dry_run_prints_the_script_and_leaves_nothing(cli) -> None:
     done = cli("run", "--dry-run", "--name", "dry", "--", "echo", "a b")
     assert "exec echo 'a b'" in done.stdout

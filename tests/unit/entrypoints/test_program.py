@@ -1,5 +1,7 @@
 """``run.cli.main`` and ``create_cli`` in this process."""
 
+import contextlib
+import io
 import sys
 from dataclasses import dataclass
 
@@ -7,6 +9,7 @@ import pytest
 
 import runyard as run
 from runyard.cli.entrypoints import options
+from runyard.cli.entrypoints.helppage import docs_of
 from runyard.cli.entrypoints.program import entry_of
 from runyard.errors import ConfigError, LaunchInsideJob
 
@@ -30,6 +33,12 @@ def test_it_ends_with_the_exit_code(monkeypatch, capsys):
         main(monkeypatch, fit, "sise=3")
     assert end.value.code == 2
     assert "fit takes no argument 'sise'" in capsys.readouterr().err
+
+
+def test_a_direct_run_is_not_detached(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        main(monkeypatch, fit, "--direct", "--detach", "--yes")
+    assert "--direct and --detach contradict each other" in capsys.readouterr().err
 
 
 def test_defaults_for_options(monkeypatch, capsys):
@@ -88,6 +97,33 @@ def test_direct_runs_have_the_executors_environment_and_plugins(monkeypatch, cap
 
 
 @dataclass
+class Login:
+    user: str = "me"
+    api_key: str = "written-in-code"
+
+
+def test_no_secret_of_a_default_is_shown(monkeypatch, capsys):
+    def visit(login: Login = Login(), more: list[Login] = [Login()], by: dict = {"a_token": "written-in-code"}):  # noqa: B006, B008
+        pass
+
+    for args in (["--help"], ["--dryrun", "user"], ["--direct", "--yes", "--verbose"]):
+        with contextlib.suppress(SystemExit):
+            main(monkeypatch, visit, *args)
+    shown = "".join(capsys.readouterr())
+    assert "written-in-code" not in shown
+    assert shown.count("Login(user='me', api_key=***)") == 4
+
+
+@pytest.mark.parametrize("typed", ["del task", "task = 3"])
+def test_a_task_that_is_gone_after_the_repl(monkeypatch, capsys, typed):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{typed}\n"))
+    with pytest.raises(SystemExit) as end:
+        main(monkeypatch, fit, "--repl", "--yes", "--direct")
+    assert end.value.code == 2
+    assert "task is no task any more, but " in capsys.readouterr().err
+
+
+@dataclass
 class Mine(run.cli.RunContext):
     team: str = "a"
 
@@ -107,5 +143,54 @@ def test_a_context_of_ones_own(monkeypatch, capsys):
 
 
 def test_what_cannot_be_a_program():
-    with pytest.raises(ConfigError, match="cannot be a command"):
-        entry_of("train")
+    async def later():
+        pass
+
+    def items():
+        yield 1
+
+    for given in ("train", later, items):
+        with pytest.raises(ConfigError, match="cannot be a command"):
+            entry_of(given)
+
+
+def test_docstrings_of_three_styles():
+    def google():
+        """Train it.
+
+        Args:
+            lr (float): How fast
+                it learns.
+            **rest: Others.
+
+        Returns:
+            Nothing.
+        """
+
+    def numpy():
+        """Train it.
+
+        Parameters
+        ----------
+        lr : float, optional
+            How fast
+            it learns.
+        rest
+            Others.
+
+        Returns
+        -------
+        None
+        """
+
+    def sphinx():
+        """Train it.
+
+        :param float lr: How fast
+            it learns.
+        :param rest: Others.
+        :returns: nothing
+        """
+
+    for fn in (google, numpy, sphinx):
+        assert docs_of(fn) == ("Train it.", {"lr": "How fast it learns.", "rest": "Others."})

@@ -19,7 +19,7 @@ import runyard as run
 from runyard.cli.entrypoints import helppage
 from runyard.cli.entrypoints.program import entry_of
 from runyard.cli.entrypoints.resolve import missing, resolve
-from runyard.cli.entrypoints.show import arguments_table, complete
+from runyard.cli.entrypoints.show import arguments_table, complete, executor_text
 from runyard.config import serialize
 from runyard.errors import ConfigError
 
@@ -140,10 +140,14 @@ def test_the_context():
         "model=my_model",
         "executor.env_vars={A: 1e3, B: x}",
         "executor.env_vars.C=1",
-        "executor.packager=git",
+        'executor.env_vars.D={"a": [1]}',
+        "executor.packager=git(subpath=src)",
+        "executor.launcher=torchrun",
         "executor.time=02:00:00",
     )
-    assert ctx.executor.env_vars == {"A": "1e3", "B": "x", "C": "1"}
+    assert ctx.executor.env_vars == {"A": "1e3", "B": "x", "C": "1", "D": '{"a": [1]}'}
+    told = executor_text(ctx)
+    assert told.startswith("local (packager=git(subpath='src'), launcher='torchrun', env_vars={")
     assert type(ctx.executor.packager).__name__ == "GitArchivePackager"
     assert ctx.executor.time_limit() == 7200
     assert done("model=my_model", "executor=none")[1].executor is None
@@ -356,4 +360,4 @@ def test_a_model_of_pydantics_names_its_own_fields():
     assert done("sizes.width=3", fn=fit)[0].sizes.width == 3
     with pytest.raises(ConfigError) as error:
         done("sizes.widht=3", fn=fit)
-    assert str(error.value).endswith("did you mean 'width'? it has: width")
+    assert str(error.value).endswith("did you mean 'width'? it takes: width")

@@ -3,6 +3,8 @@
 import copy
 from dataclasses import dataclass, field
 
+import fiddle as fdl
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,30 @@ class Defaults(Sources):
 
     def default(self, annotation, place):
         return (lambda: Config(Model, hidden=7)) if place.name == "model" else None
+
+
+class Part(pydantic.BaseModel):
+    size: int = 1
+
+
+class Schema(pydantic.BaseModel):
+    parts: list[Part] = [Part(size=2)]
+    rate: float = pydantic.Field(0.1, alias="learning_rate")
+
+
+def test_a_default_that_is_a_pydantic_model_becomes_a_config():
+    def fit(schema: Schema = Schema(learning_rate=1.0), other: Part = Part()):  # noqa: B008
+        pass
+
+    task = changed(Partial(fit), "schema.parts=[{size: 3}]", "other.size=4")
+    assert task.schema == Config(Schema, learning_rate=1.0, parts=[Config(Part, size=3)])
+    assert task.other == Config(Part, size=4)
+    assert fdl.build(task.schema).rate == 1.0
+
+
+def test_a_number_is_text_where_keys_are():
+    box = changed(Box(), "env[0]=a", "env.b=c")
+    assert box.env == {"0": "a", "b": "c"}
 
 
 def test_nested_places():

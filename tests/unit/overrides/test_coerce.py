@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from subjects import Act, Big, Layer, Model, scale, train
 
 from runyard.config.core import Config, Partial
-from runyard.config.overrides import Place, Sources, parse_value
+from runyard.config.overrides import Place, Sources, files, parse_value
 from runyard.config.overrides.coerce import coerce
 from runyard.config.overrides.nodes import from_data
 from runyard.config.overrides.types import MISSING, signature
@@ -157,6 +157,7 @@ def test_partials_and_configs_by_annotation():
         ("nothing", Callable, "x=nothing: 'nothing' is not defined in subjects\n  -> write package.module.name"),
         ("scael", Callable, "x=scael: 'scael' is not defined in subjects\n  -> did you mean 'scale'?"),
         ("Act", type[Model], "x=Act: 'Act' is no type[Model]"),
+        ("[1,2", list[int], "'[1,2' is no list[int]\n  -> close its brackets and quotes"),
         ("{[1]}", typing.Any, "a set cannot hold it"),
         ("{[1]: 2}", typing.Any, "it cannot be a key"),
     ],
@@ -177,11 +178,27 @@ def test_files():
     assert value("@f", Model, f=data) == made
     assert value("@f", Model, f="my_model") == Config(Model, hidden=512)
     assert value("@f", Model, f={"_target_": "subjects.Model", "hidden": 1}) == Config(Model, hidden=1)
+    for wanted in (Model | None, Config[Model], object, typing.Any, typing.Callable):
+        assert value("@f", wanted, f={"_target_": "subjects.Model", "hidden": 1}) == Config(Model, hidden=1)
+    whole = {"_target_": "subjects.train", "_partial_": True, "model": {"_target_": "subjects.Model"}}
+    for wanted in (Model, Model | None, list[Model]):
+        assert "it holds a subjects.train, no " in refused("@f", wanted, f=whole)
+    assert "it holds a subjects.Layer, no Model\n  -> name a section of it: @FILE:SECTION" in refused(
+        "@f", Model, f={"_target_": "subjects.Layer", "size": 1}
+    )
+    assert refused("@me", str).endswith("as text it stands in quotes: \"'@me'\"")
+    assert value("'@me'", str) == "@me"
     assert value("@f", str, f=5) == "5"
     assert value("@f", int | None, f=None) is None
     assert value("[@f, 2]", list[int], f=1) == [1, 2]
     assert refused("@f", str, f=None) == "x=@f: null is no str"
     assert refused("@f", int, f=True) == "x=@f: 'True' is no int"
+
+
+def test_a_file_of_nobody_and_one_that_no_file_can_be():
+    for name in ("~no-such-user/x.yaml", "a\0b.yaml"):
+        with pytest.raises(OverrideError, match=r"there is no file|cannot be read"):
+            files.read(name)
 
 
 ANNOTATIONS = [p.annotation for p in signature(train).parameters.values()]

@@ -64,9 +64,9 @@ def test_the_users_own_file_stands_beneath_the_projects() -> None:
 @pytest.mark.parametrize(
     ("sections", "name", "message", "hint"),
     [
-        ({"cluster": {}}, "clutser", "there is no profile 'clutser'", "did you mean 'cluster'? env.toml: cluster"),
-        ({}, "x", "there is no profile 'x'", "env.toml: no profiles"),
-        ({"wandb": {}}, "wandb", "'wandb' is a reserved section, no profile", "env.toml: no profiles"),
+        ({"cluster": {}}, "clutser", "there is no profile 'clutser'", "did you mean 'cluster'? env.toml has: cluster"),
+        ({}, "x", "there is no profile 'x'", "env.toml has no profiles"),
+        ({"wandb": {}}, "wandb", "'wandb' is a reserved section, no profile", "env.toml has no profiles"),
         (
             {"a": {"extends": "b"}, "b": {"extends": "a"}},
             "a",
@@ -78,9 +78,9 @@ def test_the_users_own_file_stands_beneath_the_projects() -> None:
             {"a": {"extends": "b"}, "b": {"extends": "bass"}, "base": {}},
             "a",
             "env.toml: profile 'b': it extends 'bass', which is no profile (a -> b -> bass)",
-            "did you mean 'base'? env.toml: a, b, base",
+            "did you mean 'base'? env.toml has: base",
         ),
-        ({"a": {"extends": "wandb"}, "wandb": {}}, "a", "it extends 'wandb', which is no profile", "env.toml: a"),
+        ({"a": {"extends": "wandb"}, "wandb": {}}, "a", "it extends 'wandb', which is no profile", "there is no other"),
         ({"a": {"extends": ["b"]}}, "a", "extends = ['b'] is no name", 'write extends = "NAME"'),
     ],
 )

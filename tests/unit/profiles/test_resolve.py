@@ -8,6 +8,7 @@ import pytest
 import runyard as run
 from runyard.errors import ConfigError, OverrideError, ProfileError
 from runyard.profiles.load import Target, parse_overrides
+from runyard.secrets import Secret
 
 Load = Callable[..., Target]
 SLURM = '[p]\nexecutor = "slurm"\n'
@@ -269,6 +270,18 @@ def test_an_inherited_mistake_names_the_profile_it_stands_in(load: Load) -> None
         load('[base]\nexecutor = "slurm"\nacount = "x"\n[p]\nextends = "base"\n')
 
 
+def test_a_field_may_stand_below_env_on_the_command_line(load: Load) -> None:
+    typed = ["nodes=4", "container=x", "mounts=[/a:/b]", "http_proxy=p", "A=01", 'J={"a": [1]}']
+    found = slurm(load(SLURM, "p", *(f"run.env.{word}" for word in typed)))
+    assert (found.nodes, found.container_image, found.container_mounts) == (4, "x", ["/a:/b"])
+    assert found.env_vars == {"http_proxy": "p", "A": "01", "J": '{"a": [1]}'}
+
+
+def test_a_secret_under_another_name_stays_one(load: Load) -> None:
+    found = load('[p]\nenv_vars = {A = "hf_secret", B = "x"}\n', "p", "run.env.C=hf_secret", MY_TOKEN="hf_secret")
+    assert found.executor.env_vars == {"A": Secret("MY_TOKEN"), "B": "x", "C": Secret("MY_TOKEN")}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -277,6 +290,8 @@ def test_an_inherited_mistake_names_the_profile_it_stands_in(load: Load) -> None
         ("run.executor=skypilot", 'run.executor: executor = "skypilot": this Runyard has no such executor'),
         ("run.packager=gti", "run.packager: no packager is called 'gti'"),
         ("run.mounts={a: b}", "run.mounts: "),
+        ("+run.nodes=x", "run.nodes: 'x' is no int"),
+        ("run.nodes=0", "run.nodes: SlurmExecutor.nodes=0"),
     ],
 )
 def test_mistakes_of_the_command_line(load: Load, override: str, message: str) -> None:

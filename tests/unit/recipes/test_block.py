@@ -66,7 +66,22 @@ def test_everything_is_read() -> None:
         setup=("ulimit -n 65536",),
         env={"OMP_NUM_THREADS": "4"},
         block=recipe.block,
+        notes=(f"{PATH}: run.workdir is not used: the script runs in the folder of its code",),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (block("[tool.runspec.run]\nworkdir = '/w'"), "run.workdir is not used"),
+        (block("[tool.runspec.config]\nformat = 'json'"), "config.format = 'json' is not used: the script gets YAML"),
+        (block("[tool.runspec]\nname = 'x'").replace("# ///\n", ""), "its script block is not used: no line `# ///`"),
+    ],
+)
+def test_what_is_written_and_not_used_is_told(text: str, said: str) -> None:
+    (note,) = parse(text, PATH).notes
+    assert note.startswith(f"{PATH}: {said}")
+    assert parse(block("[tool.runspec.config]\nformat = 'yaml'"), PATH).notes == ()
 
 
 @pytest.mark.parametrize("text", ["", "print(1)\n", block("dependencies = []"), block("[tool.black]\nx = 1")])

@@ -89,7 +89,7 @@ def test_the_files_that_were_read_are_told(write: Any) -> None:
         ({"a": "defaults: bb", "b": ""}, "there is no 'bb'.*did you mean 'b'"),
         ({"a": "defaults: [{x: y}]"}, "is no name of a config"),
         ({"a": "- 1"}, "holds list, no keys"),
-        ({"a": "a: [1"}, "a.yaml: this is not YAML"),
+        ({"a": "a: [1"}, r"a.yaml: this is not YAML: expected ',' or '\]'.*\(line 1, column 6\)\n"),
         ({"a": "a: !!python/object/apply:os.system ['touch pwned']"}, "this is not YAML"),
         ({"a": "a: &x [*x]"}, "nested more than 100 deep"),
         ({"a": "? [1]\n: 2"}, "not YAML|cannot be a key"),
@@ -101,6 +101,11 @@ def test_the_files_that_were_read_are_told(write: Any) -> None:
 def test_what_cannot_be_used_is_named(write: Any, files: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s){said}"):
         loaded(write, **files)
+
+
+def test_a_folder_of_configs_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no folder cfg\n  -> correct config.dir in x.py"):
+        configs.find(Recipe(tmp_path / "x.py", "x", config_dir="./cfg"), "tiny", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +140,8 @@ def test_an_override_sets_data(text: str, made: dict[str, Any]) -> None:
         ("l[7]=1", "a list of 2"),
         ("train.lr.x=1", "train.lr is 0.1"),
         ("a==1", "compares"),
+        ("defaults=base", "another config with -c"),
+        ("run=8", "write run.FIELD=VALUE"),
         ("~", "no path"),
         ("train.lrr=1", r"has no train\.lrr(?s:.*)did you mean 'train\.lr'(?s:.*)\+train\.lrr=1"),
         ("trian.lr=1", r"has no trian(?s:.*)did you mean 'train\.lr'"),

@@ -151,7 +151,7 @@ def test_the_config_can_name_the_executor() -> None:
         ("empty", "", {"ndoes": 8}, "tiny.yaml: run.ndoes.*did you mean 'nodes'"),
         ("empty", "", {"nodes": "many"}, "tiny.yaml: run.nodes"),
         ("empyt", "", {}, "did you mean 'empty'"),
-        ("", "run.nodes=8", {}, "this machine is one node"),
+        ("", "run.nodes=8", {}, "^run.nodes: LocalExecutor.nodes=8: this machine is one node"),
         ("", "run.max_paralel=2", {}, "did you mean 'max_parallel'"),
         ("empty", "", {"env": "x"}, "run.env = 'x' is no table"),
     ],

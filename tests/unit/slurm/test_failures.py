@@ -42,6 +42,7 @@ REFUSED = [
     (f"sbatch: error: QOSMaxCpuPerJobLimit\n{{}}: {POLICY}", "SlurmExecutor.time, nodes"),
     (f"sbatch: error: AssocMaxNodePerJobLimit\n{{}}: {POLICY}", "AssocMaxNodePerJobLimit"),
     ("tee: attempts: Disk quota exceeded", "another job_dir"),
+    ("sbatch: fatal: Could not establish a configuration source", 'tunnel = "ssh"'),
     ("sbatch: error: something new", "correct what sbatch names"),
 ]
 LATER = [

@@ -213,6 +213,8 @@ def test_a_wish_to_stop_reaches_only_what_lives(db: Database) -> None:
 
 def test_resolve(db: Database) -> None:
     create(db, "digits_100", "digits", 1.0)
+    with pytest.raises(UnknownExperiment, match="no experiment"):
+        records.resolve(db, "")
     create(db, "digits_200", "digits", 2.0)
     create(db, "digits-wide_150", "digits-wide", 3.0)
     create(db, "x%y_1", "x%y", 4.0)

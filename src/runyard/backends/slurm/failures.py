@@ -33,6 +33,8 @@ _REFUSALS = {
     "unrecognized option": "this version of sbatch has no such option: leave out the field of that name, or its entry "
     "in SlurmExecutor.additional_parameters",
     "invalid option": "this version of sbatch has no such option: correct SlurmExecutor.additional_parameters",
+    "could not establish a configuration source": "Slurm's commands know no cluster there: launch from a login "
+    'node, or reach one through SSH (tunnel = "ssh")',
     "invalid wckey": "see `sacctmgr show wckey`",
     "access/permission denied": "your account may not use what was asked for; ask the cluster's administrators",
     "user's group not permitted": "your group may not use this partition (SlurmExecutor.partition)",

@@ -8,11 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runyard.cli.entrypoints.context import RunContext
-from runyard.cli.entrypoints.lookup import Lookup
 from runyard.cli.entrypoints.registry import Entrypoint
 from runyard.config.overrides import Override, Place, types
-from runyard.config.overrides.coerce import coerce
-from runyard.config.overrides.nodes import Items, Node, Pairs, Text, Word
+from runyard.config.overrides.nodes import Items, Node, Pairs, Text
 from runyard.config.overrides.plain import NONE_WORDS
 from runyard.errors import OverrideError
 
@@ -91,7 +89,9 @@ def set_context(entry: Entrypoint, ctx: RunContext, overrides: Sequence[Override
 
 
 def _set_in_context(entry: Entrypoint, ctx: RunContext, override: Override) -> None:
+    from runyard.cli.entrypoints.lookup import Lookup
     from runyard.config.overrides.apply import apply, built
+    from runyard.config.overrides.coerce import coerce
 
     head, rest = override.path[0], override.path[1:]
     place = Place(str(head), override.text)
@@ -120,15 +120,15 @@ def _set_in_context(entry: Entrypoint, ctx: RunContext, override: Override) -> N
             )
         override = Override((head, 0, *rest), override.operator, override.value, override.text)
     if override.path[:2] == ("executor", "env_vars"):
-        override = replace(override, value=_as_text(override.value))
+        override = replace(override, value=_variables(override.value, whole=len(override.path) == 2))
     apply(ctx, [override], sources)
 
 
-def _as_text(node: Node) -> Node:
-    """Return a value of the environment, where ``1`` is text."""
-    if isinstance(node, Pairs):
-        return Pairs(node.raw, tuple((key, _as_text(value)) for key, value in node.pairs))
-    return Text(node.raw, node.raw) if isinstance(node, Word) else node
+def _variables(node: Node, whole: bool) -> Node:
+    """Return the value of a variable, or a table of them (the ``whole`` environment), in which all values are text."""
+    if whole and isinstance(node, Pairs):
+        return Pairs(node.raw, tuple((key, _variables(value, whole=False)) for key, value in node.pairs))
+    return node if whole or isinstance(node, Text) else Text(node.raw, node.raw)
 
 
 def _is_none(override: Override) -> bool:

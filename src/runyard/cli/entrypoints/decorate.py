@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, TypeVar, overload
@@ -102,6 +103,11 @@ def make_entrypoint(fn: Any, *, name: str = "", kind: str = "task", **options: A
     """
     if not callable(fn):
         raise ConfigError(f"{fn!r} cannot be a command", hint="give a function: run.cli.main(train)")
+    if inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise ConfigError(
+            f"{fn.__qualname__} cannot be a command: it is async or a generator, and a call runs nothing of it",
+            hint="give a plain function that runs it, for example with asyncio.run",
+        )
     if kind not in KINDS:
         near = get_close_matches(str(kind), KINDS, n=1)
         meant = f"did you mean {near[0]!r}? " if near else ""

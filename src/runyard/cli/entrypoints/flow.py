@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from runyard.cli.entrypoints.context import RunContext
@@ -39,6 +38,8 @@ def perform(entry: Entrypoint, ctx: RunContext, words: Sequence[str], exports: M
     from runyard.cli.entrypoints import execute, resolve
 
     ctx.name = ctx.name or entry.name
+    if ctx.direct and ctx.detach:
+        raise ConfigError("--direct and --detach contradict each other: one runs here, the other does not wait")
     if ctx.lazy:
         if exports or ctx.repl:
             raise ConfigError("--lazy resolves nothing here, so there is nothing to look at", hint="leave it out")
@@ -102,7 +103,7 @@ def _export(entry: Entrypoint, task: Any, exports: Mapping[str, str]) -> None:
             emit(text.rstrip("\n"))
             continue
         try:
-            with open(Path(path).expanduser(), "w", encoding="utf-8", opener=_private if hidden else None) as file:
+            with open(os.path.expanduser(path), "w", encoding="utf-8", opener=_private if hidden else None) as file:
                 file.write(text)
         except OSError as error:
             raise ConfigError(f"--to-{form}: {path} cannot be written: {error.strerror}") from error

@@ -21,6 +21,11 @@ from runyard.cli.entrypoints.show import masked, title
 from runyard.config.overrides import types
 
 _SECTION = re.compile(r"^(Args|Arguments|Parameters|Returns|Raises|Example|Examples|Note|Notes|Yields):\s*$")
+_RULED = re.compile(r"^(\w+)\n-{3,}[ ]*\n", re.MULTILINE)
+"""A section's title in NumPy's style."""
+_NUMPYS = re.compile(r"^\*{0,2}(\w+)(?: ?:.*)?$")
+_FIELD = re.compile(r"^:(?:(?:param|arg|parameter) (?:[^:]* )?\*{0,2}(\w+)|\w[^:]*):\s*(.*)$")
+"""Of Sphinx: ``:param int epochs: text``, or ``:returns: text``."""
 _ARGUMENT = re.compile(r"^(\s+)\*{0,2}(\w+)\s*(?:\([^)]*\))?:\s*(.*)$")
 Rows = list[tuple[str, str]]
 
@@ -62,15 +67,22 @@ def docs_of(fn: Any) -> tuple[str, dict[str, str]]:
     text: list[str] = []
     found: dict[str, str] = {}
     section, last = "", ""
-    for line in (inspect.getdoc(fn) or "").splitlines():
+    doc = _RULED.sub(r"\1:\n", inspect.getdoc(fn) or "")
+    for line in doc.splitlines():
         if title := _SECTION.match(line):
             section, last = title[1], ""
+        elif item := _FIELD.match(line):
+            section, last = "Args" if item[1] else "Returns", item[1] or ""
+            found |= {last: item[2].strip()} if last else {}
         elif not section:
             text.append(line)
         elif section in ("Args", "Arguments", "Parameters"):
             if (argument := _ARGUMENT.match(line)) and len(argument[1]) <= 4:
                 last = argument[2]
                 found[last] = argument[3].strip()
+            elif argument := _NUMPYS.match(line):
+                last = argument[1]
+                found[last] = ""
             elif last and line.strip():
                 found[last] = f"{found[last]} {line.strip()}".strip()
     return "\n".join(text).strip(), found

@@ -12,7 +12,7 @@ from runyard.errors import ConfigError
 
 BANNER = """\
 task is what would be launched: task.ARGUMENT = VALUE changes it, print(task) shows it.
-ctx has executor, plugins and options. Ctrl-D goes on, and asks before it launches.
+ctx has executor, plugins and options. Ctrl-D goes on.
 """
 
 
@@ -28,9 +28,9 @@ def change(entry: Entrypoint, ctx: RunContext, task: Any) -> Any:
     names = {**vars(module)} if module else {}
     names |= {"task": task, "ctx": ctx, "run": runyard}
     _interact(names)
-    changed = names["task"]
+    changed = names.get("task")
     if not is_buildable(changed):
-        raise ConfigError(f"task is a {type(changed).__name__} now", hint="leave a run.Partial in it")
+        raise ConfigError(f"task is no task any more, but {changed!r}", hint="leave a run.Partial in it")
     return changed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,7 @@ def _whole(path: str) -> Any:
     """Return the configuration in a file, or in the only such file of a folder."""
     from runyard.config.serialize import from_data as build
 
-    folder = Path(path).expanduser()
+    folder = Path(os.path.expanduser(path))
     if folder.is_dir():
         found = sorted(file for file in folder.iterdir() if file.suffix in files.FORMS)
         named = [file for file in found if file.stem in ("task", "config")] or found

@@ -51,8 +51,18 @@ def executor_text(ctx: RunContext) -> str:
     if ctx.executor is None:
         return "local (default)"
     facts = ctx.executor.to_dict()
-    fields = ", ".join(f"{name}={value!r}" for name, value in facts.items() if name != "kind")
+    fields = ", ".join(f"{n}={_part(getattr(ctx.executor, n, v), v)}" for n, v in facts.items() if n != "kind")
     return f"{facts['kind']} ({fields})" if fields else str(facts["kind"])
+
+
+def _part(part: Any, recorded: Any) -> str:
+    """Return a field of an executor; of a packager, a launcher or a tunnel its kind, and what differs from defaults."""
+    if isinstance(part, str) or not dataclasses.is_dataclass(part):
+        return repr(part if isinstance(part, str) and isinstance(recorded, dict) else recorded)
+    defaults = {name: param.default for name, param in types.signature(type(part)).parameters.items()}
+    changed = {name: getattr(part, name) for name, default in defaults.items() if getattr(part, name) != default}
+    inner = ", ".join(f"{name}={masked(name, value)}" for name, value in changed.items())
+    return f"{recorded['kind']}({inner})" if inner else str(recorded["kind"])
 
 
 def _names(entry: Entrypoint) -> set[str]:
@@ -110,7 +120,12 @@ def text_of(value: Any) -> str:
     if is_buildable(value):
         inner = ", ".join(f"{key}={text_of(item)}" for key, item in value.__arguments__.items())
         return f"{title(value)}({inner})"
-    if type(value) in (list, tuple) and any(map(is_buildable, value)):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        shown = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.repr)
+        return f"{type(value).__name__}({', '.join(f'{name}={masked(name, item)}' for name, item in shown)})"
+    if type(value) is dict:
+        return f"{{{', '.join(f'{text_of(key)}: {masked(str(key), item)}' for key, item in value.items())}}}"
+    if type(value) in (list, tuple) and any(is_buildable(item) or dataclasses.is_dataclass(item) for item in value):
         inner = ", ".join(map(text_of, value))
         return f"[{inner}]" if isinstance(value, list) else f"({inner})"
     if isinstance(value, enum.Enum):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import click
 
 from runyard.cli.checks import ERROR, OK, WARNING, Finding, finding_text
-from runyard.cli.output import emit, emit_json
+from runyard.cli.output import count, emit, emit_json
 from runyard.cli.profile import SUMMARIES, complete_profile
 from runyard.engine import launch
 from runyard.engine.plan import Entry
@@ -65,7 +65,7 @@ def _code(executor: Executor) -> Finding:
         listing = prepared(None)
     except RunyardError as e:
         return Finding(ERROR, "code", e.message, e.hint)
-    return Finding(OK, "code", f"{len(listing.found)} files would ship from here")
+    return Finding(OK, "code", f"{count(sum(f.tag != 'd' for f in listing.found), 'file')} would ship from here")
 
 
 def _login(executor: Executor) -> Finding:

@@ -27,7 +27,7 @@ def command(as_json: bool) -> None:
     if as_json:
         emit_json(rows)
     elif rows:
-        cells = [(r["name"], r["executor"], r["extends"] or "-", ", ".join(r["files"])) for r in rows]
+        cells = [(r["name"], r["executor"], str(r["extends"] or "-"), ", ".join(r["files"])) for r in rows]
         emit(table(("PROFILE", "EXECUTOR", "EXTENDS", "FILE"), cells, has_colour(sys.stdout)))
     if not rows:
         files = ", ".join(file.path for file in book.files)

@@ -85,6 +85,8 @@ class _Change:
     def descend(self, owner: Any, annotation: Any, path: tuple[Key, ...], done: tuple[Key, ...]) -> Any:
         """Return ``owner`` with the rest of the path changed (the same object where it can be)."""
         key, rest, done = path[0], path[1:], (*done, path[0])
+        if isinstance(owner, dict) and _args(annotation, *_MAPPINGS)[:1] == (str,):
+            key = str(key)
         place = self.place(done, owner)
         inner = self.checked(owner, annotation, key, place)
         old = _current(owner, key)
@@ -106,7 +108,7 @@ class _Change:
         """Return something whose parts can be changed: a copy of a default, or a new Config where nothing is."""
         if value is MISSING or value is None:
             return self.fresh(value, annotation, place)
-        if below_config and dataclasses.is_dataclass(value) and not isinstance(value, type):
+        if below_config and types.is_record(value):
             from runyard.config.convert import to_config
 
             return to_config(value)
@@ -170,8 +172,8 @@ class _Change:
 
 
 def as_config(value: Any) -> Any:
-    """Return a dataclass's instance, or a list of such, as Configs; everything else as it is."""
-    if dataclasses.is_dataclass(value) or isinstance(value, (list, tuple, dict)):
+    """Return an instance of a dataclass or a pydantic model, or a list of such, as Configs; all else as it is."""
+    if types.is_record(value) or isinstance(value, (list, tuple, dict)):
         from runyard.config.convert import to_config
 
         return to_config(value)

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from runyard.config.overrides import types
+from runyard.config.overrides.files import FORMS
 from runyard.config.overrides.grammar import parse_value
 from runyard.config.overrides.nodes import Call, Data, File, Items, Node, Pairs, Text, Word, from_data
 from runyard.config.overrides.plain import (
@@ -121,7 +122,10 @@ class _Coercion:
         try:
             return self.sources.read(node.path, node.section)
         except OverrideError as error:
-            raise refusal(place, error.message, error.hint) from None
+            if node.path.lower().endswith(tuple(FORMS)):
+                raise refusal(place, error.message, error.hint) from None
+            hint = f"{error.hint}; as text it stands in quotes: \"'{node.raw}'\"".removeprefix("; ")
+            raise refusal(place, error.message, hint) from None
 
     # -- unions and untyped --------------------------------------------------------------------
 
@@ -161,10 +165,12 @@ class _Coercion:
 
     def sequence(self, node: Node, plain: Any, origin: Any, place: Place) -> Any:
         kind = _LISTS[origin]
-        if isinstance(node, Word) and "," in node.raw:
+        opened = node.raw[:1] in ("[", "(", "{")
+        if isinstance(node, Word) and "," in node.raw and not opened:
             node = parse_value(f"[{node.raw}]")
         if not isinstance(node, Items):
-            raise Mismatch(f"{shown(node)} is no {describe(plain)}", f"write a list: [{node.raw}]")
+            hint = "close its brackets and quotes" if opened else f"write a list: [{node.raw}]"
+            raise Mismatch(f"{shown(node)} is no {describe(plain)}", hint)
         args = typing.get_args(plain)
         if origin is tuple and args and Ellipsis not in args:
             if len(args) != len(node.items):
@@ -268,9 +274,14 @@ class _Coercion:
             from runyard.config.serialize import from_data as build
 
             try:
-                return build(node.value)
+                made = build(node.value)
             except ConfigError as error:
                 raise Mismatch(error.message, error.hint) from error
+            if not _fits(made, annotation):
+                section = place.name if place.name in node.value else "SECTION"
+                what = f"it holds a {node.value['_target_']}, no {describe(annotation)}"
+                raise Mismatch(what, f"name a section of it: @FILE:{section}")
+            return made
         options = types.members(annotation)
         if (node.value is None and {None, type(None)} & set(options)) or bare(annotation) in (MISSING, Any, object):
             return node.value
@@ -298,6 +309,22 @@ class _Coercion:
         if not fits:
             raise Mismatch(f"{shown(node)} is no {describe(plain)}", "write its name: package.module.name")
         return found
+
+
+def _fits(made: Any, annotation: Any) -> bool:
+    """Tell whether what a file configures can be what is wanted, as far as classes and annotations say."""
+    fn = made.__fn_or_cls__
+    makes = fn if isinstance(fn, type) else types.configured(types.hints(fn).get("return", MISSING))[1]
+    partial = type(made).__name__ == "Partial"
+    for option in types.members(annotation):
+        kind, wanted = types.configured(option)
+        wanted = typing.get_origin(wanted) or wanted
+        anything = wanted in (MISSING, Any, object, collections.abc.Callable) or getattr(wanted, "_is_protocol", False)
+        if anything or not isinstance(wanted, type):
+            return True
+        if (not partial or kind == "Partial") and (not isinstance(makes, type) or issubclass(makes, wanted)):
+            return True
+    return False
 
 
 def _once(pairs: list[tuple[str, Node]], title: str) -> Iterator[tuple[str, Node]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -26,13 +27,13 @@ def read(path: str, section: str = "") -> Any:
     from runyard.config.formats import parse
     from runyard.errors import ConfigError
 
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     form = form_of(file)
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise OverrideError(f"there is no file {path}", hint=_near(file)) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, a name that no file can have
         raise OverrideError(f"{path} cannot be read: {error}") from None
     try:
         data = parse(text, form)

@@ -91,7 +91,7 @@ def meant(name: str, known: collections.abc.Iterable[str], what: str = "there ar
 def shown(node: Node) -> str:
     """Return a value as messages show it."""
     raw = node.raw if len(node.raw) <= 80 else node.raw[:80] + "…"
-    return raw if isinstance(node, Text) and raw[:1] in "'\"" else repr(raw)
+    return raw if isinstance(node, Text) and raw[:1] in ("'", '"') else repr(raw)
 
 
 def literal(node: Node, plain: Any) -> Any:

@@ -130,6 +130,16 @@ def _one_hint(owner: Any, name: str, value: Any) -> Any:
         return value
 
 
+def is_record(value: Any) -> bool:
+    """Tell whether a value is an instance of a dataclass, or of a pydantic model: a Config can make it anew."""
+    return not isinstance(value, type) and (dataclasses.is_dataclass(value) or is_model(value))
+
+
+def is_model(value: Any) -> bool:
+    """Tell whether a value is an instance of a pydantic model."""
+    return hasattr(type(value), "__pydantic_fields__") and not dataclasses.is_dataclass(value)
+
+
 def bare(annotation: Any) -> Any:
     """Return an annotation without what is only said about it: ``Annotated[int, ...]`` is ``int``."""
     while typing.get_origin(annotation) is typing.Annotated:
