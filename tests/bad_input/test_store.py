@@ -15,7 +15,7 @@ import pytest
 import processes
 import runyard as run
 from runyard.engine import controller
-from runyard.errors import LeaseLost, RunyardError, StoreError
+from runyard.errors import ConfigError, LeaseLost, RunyardError, StoreError
 from runyard.states import JobState, Status
 from runyard.store import lease, records
 from runyard.store.db import Database
@@ -148,6 +148,11 @@ def test_home_is_a_file(home: Path) -> None:
     home.write_text("I am no folder")
     refused(StoreError, launch, str(home), "RUNYARD_HOME")
     assert home.read_text() == "I am no folder"
+
+
+def test_home_of_a_user_whom_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNYARD_HOME", "~no-such-user/records")
+    refused(ConfigError, launch, "~no-such-user/records", "RUNYARD_HOME", "absolute path")
 
 
 def test_home_lies_below_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
