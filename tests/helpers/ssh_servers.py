@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pwd
 import shutil
@@ -151,6 +152,7 @@ class Server:
         self.host_key = folder / "hostkey"
         self.log = folder / "log"
         self.known_hosts = folder / "known_hosts"
+        self._configs = itertools.count()  # several threads may ask for one
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.host_key)], check=True)
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
         settings = [
@@ -199,7 +201,7 @@ class Server:
 
     def config(self, *lines: str, port: int = 0) -> Path:
         """Write an ssh configuration with ``Host login`` that leads here; ``lines`` come first and win."""
-        path = self.folder / f"ssh_config{len(list(self.folder.glob('ssh_config*')))}"
+        path = self.folder / f"ssh_config{next(self._configs)}"
         settings = [
             *lines,
             "HostName 127.0.0.1",
