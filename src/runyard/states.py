@@ -60,7 +60,7 @@ class Observation:
         reason: Why it ended, in words: ``exit code 3``, ``signal SIGKILL``, ``out of memory (OOM)``,
             ``time limit``, ``node failure``, ``preempted`` …
         native: The scheduler's own word for the state, shown as it is.
-        restarts: How often the scheduler itself restarted (requeued) the job.
+        restarts: How many attempts more than that it was submitted for the scheduler itself made (by requeues).
         started: Start time, seconds since the epoch.
         ended: End time, seconds since the epoch.
         where: Host or hosts the job runs on.

@@ -225,7 +225,7 @@ class Driver:
         except BackendError:
             return []
         return [
-            Change(t.job.id.name, replace(t.status, misses=0), handle=other, event=False)
+            Change(t.job.id.name, replace(t.status, misses=0, restarts=0), handle=other, event=False)
             for t in mine
             if (other := found.get(t.job.id)) and other != t.handle
         ]

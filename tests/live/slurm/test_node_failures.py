@@ -40,6 +40,10 @@ def attempts(home: Path, id: str) -> list[tuple[int, JobState, str]]:
         return [(a.attempt, a.state, a.reason) for a in records.attempts(db, id)]
 
 
+def restarts(cluster: Cluster) -> int:
+    return int(cluster.command("squeue", "-h", "-O", "RestartCnt").stdout.strip() or 0)
+
+
 def test_a_dead_node_is_named_and_left_out(tmp_path: Path, cluster: Cluster) -> None:
     exp, node = launch(tmp_path, retries=1, exclude_bad_nodes=True)
     cluster.fail_node(node)
@@ -69,3 +73,19 @@ def test_slurm_restarts_the_job_itself(tmp_path: Path, cluster: Cluster) -> None
     assert result.attempts == 2
     assert result.log_path.read_text() == "attempt 2\n"
     assert result.log_path.parents[1].joinpath("1", "log").read_text().startswith("attempt 1\n")
+
+
+def test_a_restart_that_could_not_begin_is_no_attempt(tmp_path: Path, cluster: Cluster) -> None:
+    """Slurm counts it among the restarts; the code never ran in it, and there is no log of it."""
+    exp, node = launch(tmp_path, retries=1)
+    others = [name for name in cluster.nodes if name != node]
+    for name in others:
+        cluster.kill_node(name)  # the controller does not know, and sends the restarted job to one of them
+    cluster.fail_node(node)
+    processes.until(lambda: restarts(cluster) >= 2, "a second restart", 100)
+    for name in others:
+        cluster.start_node(name)
+    result = run.Experiment.from_id(exp.id, base_dir=tmp_path).wait()["task"]
+    assert [line.split()[0] for line in processes.lines(tmp_path / "proof")] == ["1", "2"]
+    assert result.attempts == 2
+    assert result.log_path.read_text() == "attempt 2\n"

@@ -15,8 +15,8 @@ from runyard.states import ENDED, JobState, Observation
 JOB = "12"
 RUNNING, PENDING, FAILED = JobState.RUNNING, JobState.PENDING, JobState.FAILED
 SUCCEEDED, CANCELLED = JobState.SUCCEEDED, JobState.CANCELLED
-NOTHING = Left(JOB, 0, "", None, None, None, False, "/f")
-STARTED = Left(JOB, 1, JOB, 100.0, None, None, False, "/f")
+NOTHING = Left(JOB, 0, "", None, 0, None, None, False, "/f")
+STARTED = Left(JOB, 1, JOB, 100.0, 0, None, None, False, "/f")
 OTHERS = replace(STARTED, owner="99")
 
 
@@ -130,6 +130,36 @@ def test_restarts_are_kept() -> None:
         assert outcome.judge(seen(state, restarts=2), None, JOB).restarts == 2
 
 
+# Restarts that Slurm counts, what the last attempt's script left, and the attempt that the job is at.
+ATTEMPTS: list[tuple[int, Left, int]] = [
+    (0, STARTED, 1),
+    (1, left(143), 2),  # the next one is about to begin
+    (1, replace(STARTED, attempt=2, restarts=1), 2),
+    (2, replace(STARTED, attempt=2, restarts=2), 2),  # once, its script could not be started
+    (3, replace(STARTED, attempt=2, restarts=2), 3),
+    (2, NOTHING, 1),  # it could never be started so far
+    (0, replace(STARTED, attempt=3, restarts=2), 3),  # the accounting does not tell
+]
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "COMPLETING", "TIMEOUT", "FAILED"])
+@pytest.mark.parametrize(("restarts", "files", "attempt"), ATTEMPTS)
+def test_an_attempt_is_what_began(state: str, restarts: int, files: Left, attempt: int) -> None:
+    assert 1 + outcome.judge(seen(state, restarts=restarts), files, JOB).restarts == attempt
+    later = replace(files, attempt=files.attempt + 4 if files.attempt else 0)
+    assert 5 + outcome.judge(seen(state, restarts=restarts), later, JOB, 5).restarts == attempt + 4
+
+
+@pytest.mark.parametrize("state", ["COMPLETING", "FAILED"])
+def test_the_result_of_the_attempt_before_is_not_taken_for_that_of_a_restarted_one(state: str) -> None:
+    got = outcome.judge(seen(state, restarts=1), left(0), JOB)
+    assert (got.state, got.restarts) == (RUNNING if state == "COMPLETING" else FAILED, 1)
+
+
+def test_what_slurm_forgot_keeps_its_attempts() -> None:
+    assert outcome.judge(None, replace(left(0), attempt=3, restarts=2), JOB).restarts == 2
+
+
 WORDS = st.sampled_from([*WAITING, *ACTIVE, *FAILURES, "COMPLETED", "FAILED", "CANCELLED"]) | st.text(min_size=1)
 LEFT = st.none() | st.builds(
     Left,
@@ -137,6 +167,7 @@ LEFT = st.none() | st.builds(
     st.integers(0, 3),
     st.sampled_from([JOB, "", "99"]),
     st.none() | st.just(100.0),
+    st.integers(0, 3),
     st.none() | st.just(160.0),
     st.none() | st.integers(0, 255),
     st.booleans(),

@@ -171,7 +171,7 @@ def test_other_lines_of_sacct_are_left_out(line: str) -> None:
 def test_noise_around_an_answer_is_ignored() -> None:
     noise = "Welcome!\n12 jobs\n%unknown mark\n"
     text = noise + "%queue\n" + row("7", "RUNNING", "0", "5", "None", "n1", "a") + "\n%files\n"
-    text += "%file 7|1|7|100|||0|/home/u/a|b\nlogout\n"
+    text += "%file 7|1|7|100|0|||0|/home/u/a|b\nlogout\n"
     view = parse.view(text)
     assert view.answered
     assert set(view.queue) == {"7"}
@@ -187,9 +187,9 @@ def test_noise_around_an_answer_is_ignored() -> None:
 
 
 def test_a_result_that_was_left() -> None:
-    left = parse.view("%file 7|2|7|100|160|137|1|/f\n").files["7", "/f"]
-    assert (left.attempt, left.ended, left.code, left.secrets) == (2, 160.0, 137, True)
-    nothing = parse.view("%file 7||||||0|/f\n").files["7", "/f"]
+    left = parse.view("%file 7|2|7|100|1|160|137|1|/f\n").files["7", "/f"]
+    assert (left.attempt, left.restarts, left.ended, left.code, left.secrets) == (2, 1, 160.0, 137, True)
+    nothing = parse.view("%file 7|||||||0|/f\n").files["7", "/f"]
     assert (nothing.attempt, nothing.owner, nothing.code) == (0, "", None)
 
 

@@ -274,7 +274,7 @@ class SlurmBackend:
         out, done = {}, []
         for handle, a in zip(mine, asked, strict=True):
             left = view.files.get((a.job, a.folder))
-            seen = self._judge(view, a.job, left)
+            seen = self._judge(view, a, left)
             out[handle] = seen
             if seen.state in ENDED and left and left.secrets:
                 done.append(handle)
@@ -291,7 +291,8 @@ class SlurmBackend:
         else:
             known.update(parse.marked(self._ask(commands.out_of_order(nodes), repeat=True).stdout, "%bad"))
 
-    def _judge(self, view: parse.View, job: str, left: parse.Left | None) -> Observation:
+    def _judge(self, view: parse.View, asked: Asked, left: parse.Left | None) -> Observation:
+        job = asked.job
         row = view.queue.get(job)
         if row is None and (told := view.accounting.get(job)) and not outcome.is_under_way(told):
             row = told  # the accounting lags behind: that it shows a job which the queue does not is no news
@@ -302,7 +303,7 @@ class SlurmBackend:
             rows = {**view.accounting, **view.queue}
             if elements := [r for j, r in rows.items() if j.startswith(f"{job}_")]:
                 return outcome.of_array([outcome.judge(r, None, r.job) for r in elements])
-        return outcome.judge(row, left, job)
+        return outcome.judge(row, left, job, asked.attempt)
 
     def _forget_secrets(self, ended: Sequence[Handle]) -> None:
         """Remove the secrets of ended jobs where they were brought to another machine's folder."""

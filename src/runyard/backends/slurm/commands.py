@@ -63,20 +63,20 @@ def _list(asked: Sequence[Asked]) -> str:
 
 
 _FILES = f"""printf '%s\\n' "$list" | while read -r id n folder; do
-  here "$folder"; last=; by=; at=; end=; rc=
+  here "$folder"; last=; by=; at=; again=; end=; rc=
   while :; do
-    A=$p/{ATTEMPTS}/$n; owner=; began=
+    A=$p/{ATTEMPTS}/$n; owner=; began=; count=
     [ -r "$A/started" ] || break
     while IFS='=' read -r key value; do
-      case $key in slurm) owner=$value ;; at) began=$value ;; esac
+      case $key in slurm) owner=$value ;; at) began=$value ;; restarts) count=$value ;; esac
     done < "$A/started"
     [ -z "$last" ] || [ "$owner" = "$by" ] || break
-    last=$n; by=$owner; at=$began; end=; rc=
+    last=$n; by=$owner; at=$began; again=$count; end=; rc=
     {{ IFS= read -r end < "$A/ended"; IFS= read -r rc < "$A/rc"; }} 2>/dev/null
     n=$((n+1))
   done
   e=${{p%/*}}; s=${{e%/*/*/*}}/secrets/${{e##*/}}/${{p##*/}}; [ -e "$s" ] && s=1 || s=0
-  echo "%file $id|$last|$by|$at|$end|$rc|$s|$folder"
+  echo "%file $id|$last|$by|$at|$again|$end|$rc|$s|$folder"
 done
 """
 

@@ -30,27 +30,34 @@ NEVER = "DependencyNeverSatisfied"
 BAD_NODE = frozenset({"NODE_FAIL", "BOOT_FAIL"})
 
 
-def judge(seen: Seen | None, left: Left | None, job: str) -> Observation:
+def judge(seen: Seen | None, left: Left | None, job: str, first: int = 1) -> Observation:
     """Return what is known about a job.
 
     Args:
         seen: The scheduler's row, of the queue or else the accounting; ``None`` when neither shows it.
-        left: What wrappers left in its folder.
+        left: What wrappers left in its folder; ``None`` where that is not known.
         job: The job's number.
+        first: The attempt that it was submitted for.
     """
     mine = left if left is not None and left.attempt and left.owner in (job, "") else None
     claimed = left is not None and bool(left.attempt) and left.owner not in (job, "")
-    started = mine.started if mine else None
+    restarts = seen.restarts if seen else 0
+    if left is not None:
+        # An attempt is what has begun. Slurm counts a restart, too, whose script could not be started.
+        restarts = mine.attempt - first if mine else 0
+        if mine and seen and seen.restarts > mine.restarts:
+            restarts, mine = restarts + 1, None  # what it left belongs to the attempt before
     if seen is None:
-        return _forgotten(mine, claimed)
+        return _forgotten(mine, claimed, restarts)
+    started = mine.started if mine else None
     where, state = seen.nodes, seen.state
-    common = {"native": state, "restarts": seen.restarts, "where": where}
+    common = {"native": state, "restarts": restarts, "where": where}
     if state in _WAITING:
-        return _waiting(seen)
+        return _waiting(seen, restarts)
     if state in _ACTIVE:
         code = mine.code if mine else None
         if state == "COMPLETING" and code is not None and (code == 0 or code < 128) and mine:
-            return _left_behind(mine, where, state, seen.restarts)
+            return _left_behind(mine, where, state, restarts)
         if state == "COMPLETING" and claimed:
             return Observation(None, reason="another submission had claimed this attempt", native=state)
         return Observation(JobState.RUNNING, started=started or seen.start, **common)  # type: ignore[arg-type]
@@ -59,7 +66,7 @@ def judge(seen: Seen | None, left: Left | None, job: str) -> Observation:
     if claimed or (exit_code == CLAIMED and not mine):
         return Observation(None, reason="another submission had claimed this attempt", native=state)
     if state in ("COMPLETED", "FAILED") and mine and mine.code is not None:
-        return _left_behind(mine, where, state, seen.restarts)
+        return _left_behind(mine, where, state, restarts)
     if state == "COMPLETED":
         return Observation(JobState.SUCCEEDED, 0, started=started or seen.start, ended=ended, **common)  # type: ignore[arg-type]
     if state == "CANCELLED":
@@ -92,7 +99,7 @@ def _failed(seen: Seen, code: int | None) -> str:
     return "failed before it left a result: see slurm.log in its folder"
 
 
-def _waiting(seen: Seen) -> Observation:
+def _waiting(seen: Seen, restarts: int) -> Observation:
     reason = NEVER_SATISFIED if seen.reason == NEVER else seen.reason
     if reason and seen.start and reason != NEVER_SATISFIED:
         reason += time.strftime(", expected to start %m-%d %H:%M", time.localtime(seen.start))
@@ -100,14 +107,14 @@ def _waiting(seen: Seen) -> Observation:
         JobState.PENDING,
         reason=reason,
         native=seen.state,
-        restarts=seen.restarts,
+        restarts=restarts,
     )
 
 
-def _forgotten(mine: Left | None, claimed: bool) -> Observation:
+def _forgotten(mine: Left | None, claimed: bool, restarts: int) -> Observation:
     """Judge a job that the scheduler does not know, or no longer."""
     if mine and mine.code is not None:
-        return _left_behind(mine, "", "", 0)
+        return _left_behind(mine, "", "", restarts)
     if claimed:
         return Observation(None, reason="another submission had claimed this attempt")
     if mine:

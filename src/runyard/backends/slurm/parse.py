@@ -54,6 +54,7 @@ class Left:
         attempt: The last attempt that the claimer made; 0 for none.
         owner: Slurm's number of the claimer.
         started: Seconds since the epoch.
+        restarts: How often Slurm had restarted the claimer when it made that attempt.
         ended: Seconds since the epoch.
         code: Exit code, once ended.
         secrets: Its secrets still lie there.
@@ -64,6 +65,7 @@ class Left:
     attempt: int
     owner: str
     started: float | None
+    restarts: int
     ended: float | None
     code: int | None
     secrets: bool
@@ -180,12 +182,13 @@ def _time(text: str) -> float | None:
 
 
 def _file(text: str) -> Left:
-    job, last, owner, started, ended, code, hidden, folder = text.split("|", 7)
+    job, last, owner, started, restarts, ended, code, hidden, folder = text.split("|", 8)
     return Left(
         job,
         _int(last),
         owner,
         _time(started),
+        _int(restarts),
         _time(ended),
         int(code) if code.lstrip("-").isdigit() else None,
         hidden == "1",

@@ -26,7 +26,7 @@ OUTPUT = "slurm.log"
 _JOB, _EXP, _ATTEMPT, _HOME = "\1job\1", "\1exp\1", "\1attempt\1", "\1home\1"
 
 _ME = "me=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
-_MARKS = {"slurm": "$me", "at": "$(date +%s)"}
+_MARKS = {"slurm": "$me", "at": "$(date +%s)", "restarts": "${SLURM_RESTART_COUNT:-0}"}
 _CLOSING = ('date +%s > "$A/ended"',)
 
 # Signals all steps, not the batch script. srun itself, told to end, would kill its step at once.
