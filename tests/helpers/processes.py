@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +25,20 @@ def until(holds: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
         time.sleep(0.02)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder in which processes that are about to end may still remove, or leave, something."""
+
+    def gone() -> bool:
+        try:
+            shutil.rmtree(folder)
+        except OSError as e:
+            if e.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
+        return not folder.exists()
+
+    until(gone, f"the end of {folder}")
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import processes
+
 PLUGIN = Path(__file__).with_name("slurm_stub_pyxis.c")
 HEADER = Path("/usr/include/slurm/spank.h")
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
@@ -321,7 +323,7 @@ def running(**options: Any) -> Iterator[Cluster]:
         finally:
             cluster.down()
     finally:
-        shutil.rmtree(folder)
+        processes.remove(folder)
 
 
 def _may_unshare() -> bool:

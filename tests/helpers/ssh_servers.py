@@ -16,6 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import processes
+from runyard.tunnels import shells
+from runyard.tunnels.destination import run_ssh
 from runyard.tunnels.ssh import SSHTunnel
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin") or ""
@@ -84,6 +87,18 @@ def command_of(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
     except OSError:
         return ""
+
+
+def end_connections(folder: Path) -> list[Path]:
+    """End the connections whose sockets lie in a folder, remove it, and return the sockets of those that were open."""
+    for shell in list(shells._shells.values()):
+        shell.close()
+    shells._shells.clear()
+    left = [p for p in folder.rglob("*") if p.is_socket() and "." not in p.name]  # others are of forwarded ports
+    for path in left:
+        run_ssh(["-F", "/dev/null", "-S", str(path), "-O", "exit", "--", "x"])
+    processes.remove(folder)  # ssh removes its socket after it has answered
+    return left
 
 
 class User:

@@ -14,11 +14,10 @@ import pytest
 
 import docker_engine
 import docker_remote
+import processes
 import ssh_servers
 from docker_engine import Engine
 from docker_remote import Relay
-from runyard.tunnels import shells
-from runyard.tunnels.destination import run_ssh
 from ssh_servers import Server, User
 
 HERE = Path(__file__).parent
@@ -35,7 +34,7 @@ def keys() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="ryk-"))
     docker_remote.make_keys(folder / "keys", "localhost")
     yield folder / "keys"
-    shutil.rmtree(folder)
+    processes.remove(folder)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +46,7 @@ def _account() -> Iterator[User]:
     user = User(f"ryd{secrets.token_hex(4)}", folder)
     yield user
     user.remove()
-    shutil.rmtree(folder)
+    processes.remove(folder)
 
 
 @pytest.fixture(scope="session")
@@ -99,12 +98,7 @@ def control(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="ryc-"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     yield folder / "runyard"
-    for shell in list(shells._shells.values()):
-        shell.close()
-    shells._shells.clear()
-    for path in [p for p in folder.rglob("*") if p.is_socket() and "." not in p.name]:
-        run_ssh(["-F", "/dev/null", "-S", str(path), "-O", "exit", "--", "x"])
-    shutil.rmtree(folder)
+    ssh_servers.end_connections(folder)
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import processes
 import slurm_cluster
 import ssh_servers
-from runyard.tunnels import SSHTunnel, shells
-from runyard.tunnels.destination import run_ssh
+from runyard.tunnels import SSHTunnel
 from slurm_cluster import Cluster
 from ssh_servers import Server, User
 
@@ -77,7 +77,7 @@ def login(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             server.stop()
     finally:
         user.remove()
-        shutil.rmtree(folder)
+        processes.remove(folder)
 
 
 @pytest.fixture
@@ -86,12 +86,7 @@ def control(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="ryc-"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     yield
-    for shell in list(shells._shells.values()):
-        shell.close()
-    shells._shells.clear()
-    for path in [p for p in folder.rglob("*") if p.is_socket()]:
-        run_ssh(["-F", "/dev/null", "-S", str(path), "-O", "exit", "--", "x"])
-    shutil.rmtree(folder)
+    ssh_servers.end_connections(folder)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -76,7 +75,7 @@ def afar(cluster: Cluster, over_ssh: SSHTunnel, outage: Any) -> Iterator[conform
     )
     # The record has ended, its controller may still be tidying up.
     processes.until(lambda: not processes.controllers(folder / "home"), "the end of all controllers")
-    shutil.rmtree(folder)
+    processes.remove(folder)
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="ryx-"))
     path.chmod(0o755)
     yield path
-    shutil.rmtree(path)
+    processes.remove(path)
 
 
 @pytest.mark.slow

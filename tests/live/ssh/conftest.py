@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from runyard.tunnels import shells
-from runyard.tunnels.destination import run_ssh
+import processes
+import ssh_servers
 from ssh_servers import Proxy, Server, User, missing
 
 HERE = Path(__file__).parent
@@ -34,7 +33,7 @@ def account() -> Iterator[User]:
     user = User(f"rys{secrets.token_hex(4)}", folder)
     yield user
     user.remove()
-    shutil.rmtree(folder)
+    processes.remove(folder)
 
 
 @pytest.fixture
@@ -49,14 +48,7 @@ def control(monkeypatch: pytest.MonkeyPatch, no_descriptor_left: None) -> Iterat
     folder = Path(tempfile.mkdtemp(prefix="ryc-"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
     yield folder / "runyard"
-    for shell in list(shells._shells.values()):
-        shell.close()
-    shells._shells.clear()
-    left = [p for p in folder.rglob("*") if p.is_socket()]
-    for path in left:
-        run_ssh(["-F", "/dev/null", "-S", str(path), "-O", "exit", "--", "x"])
-    shutil.rmtree(folder)
-    assert not left, "a connection was left open"
+    assert not ssh_servers.end_connections(folder), "a connection was left open"
 
 
 @pytest.fixture
