@@ -22,7 +22,8 @@ from runyard.secrets import Secret, resolve, split_env
 from runyard.snapshots import Snapshot
 from runyard.task import Script, safe_name
 
-_PLACE = re.compile(r"(?<!\$)\{\w+\}?")
+_PLACE = re.compile(r"(?<![\${])\{[A-Za-z_]\w*(?:\}|\Z)")
+_PLAIN = re.compile(r"\{(\{\w+\})\}")
 
 
 @dataclass(frozen=True)
@@ -182,16 +183,21 @@ def _asked(wanted: Wanted, section: Mapping[str, Any], where: str) -> Asked:
 def _task(recipe: Recipe, wanted: Wanted, args: Sequence[str], with_config: bool) -> Script:
     """Return the task from the recipe's command: a template with ``{script}`` and ``{config}``, never a shell's."""
     words = _words(recipe, with_config)
-    config = Script.file(records.TRAIN)
-    words = [word if word == "{script}" else word.replace("{config}", config) for word in words]
+    filled = [_filled(word, str(recipe.path), Script.file(records.TRAIN)) for word in words]
     env: dict[str, str] = dict(wanted.env)
     if "{script}" not in words:
-        return Script(words[0], entrypoint="", args=[*words[1:], *args], env=env)
+        return Script(filled[0], entrypoint="", args=[*filled[1:], *args], env=env)
     at = words.index("{script}")
-    rest = [str(recipe.path) if word == "{script}" else word for word in words[at + 1 :]]
+    rest = filled[at + 1 :]
     path = os.path.relpath(recipe.path, wanted.cwd)
     script = str(recipe.path) if path.startswith("..") else path if at or "/" in path else f"./{path}"
-    return Script(script, entrypoint=shlex.join(words[:at]), args=[*rest, *args], env=env)
+    return Script(script, entrypoint=shlex.join(filled[:at]), args=[*rest, *args], env=env)
+
+
+def _filled(word: str, script: str, config: str) -> str:
+    if word == "{script}":
+        return script
+    return _PLAIN.sub(r"\1", word) if _PLAIN.search(word) else word.replace("{config}", config)
 
 
 def _words(recipe: Recipe, with_config: bool) -> list[str]:
@@ -201,11 +207,16 @@ def _words(recipe: Recipe, with_config: bool) -> list[str]:
     except ValueError as e:
         raise ConfigError(f"{recipe.path}: cmd = {template!r}: {e}", hint="close the quote") from e
     for word in words:
-        if unknown := _PLACE.search(word.replace("{script}", "").replace("{config}", "")):
-            raise ConfigError(f"{recipe.path}: cmd: {unknown[0]} stands for nothing", hint="{script} and {config} do")
-        if "{script}" in word and word != "{script}":
+        bare = _PLAIN.sub("", word)
+        if unknown := _PLACE.search(bare.replace("{script}", "").replace("{config}", "")):
+            name = unknown[0].strip("{}")
+            raise ConfigError(
+                f"{recipe.path}: cmd: {unknown[0]} stands for nothing",
+                hint=f"{{script}} and {{config}} do; for the text {{{name}}} itself write {{{{{name}}}}}",
+            )
+        if "{script}" in bare and word != "{script}":
             raise ConfigError(f"{recipe.path}: cmd: {word!r}", hint="let {script} stand as a word of its own")
-        head, held, tail = word.partition("{config}")
+        head, held, tail = bare.partition("{config}")
         if held and (tail or (head and not (head.startswith("-") and head.endswith("=")))):
             raise ConfigError(f"{recipe.path}: cmd: {word!r}", hint="write {config}, or --option={config}")
         if held and not with_config:

@@ -212,7 +212,10 @@ def test_options_stand_anywhere_and_what_follows_the_dashes_is_the_scripts(cli: 
         (["recipes/pretrain.py", "hub.api_key=sk-0123456789abcdef"], "holds a secret"),
         (["recipes/pretrain.py", "x=${oc.env:NOT_TOKEN}"], "NOT_TOKEN is not set"),
         (["recipes/rl.py"], "starts no Ray clusters yet"),
-        (["recipes/slip.py"], "slip.py: cmd: {confg} stands for nothing\n  -> {script} and {config} do"),
+        (
+            ["recipes/slip.py"],
+            "slip.py: cmd: {confg} stands for nothing\n  -> {script} and {config} do; for the text {confg} itself",
+        ),
         (["-c", "tiny", "--", "true"], "-c names the config of a script"),
     ],
 )
