@@ -252,24 +252,28 @@ class Follower:
     # -- the user's signals --------------------------------------------------------------------
 
     def _ask(self) -> None:
-        self.view.clear()
-        self.view.flush()
-        answer = "c"
-        if is_terminal(sys.stdin) and is_terminal(self.view.err):
-            self.view.err.write("\nInterrupted. [d]etach (it goes on), [c]ancel it, or [g]o on watching? ")
-            self.view.err.flush()
-            try:
-                answer = sys.stdin.readline().strip().lower()[:1] or "g"
-            except KeyboardInterrupt:
-                answer = "d"
+        asks = is_terminal(sys.stdin) and is_terminal(self.view.err)
+        try:
+            answer = self._answer() if asks else "c"
+        except KeyboardInterrupt:  # again, be it before the whole question stands there
+            answer = "d"
         if answer == "d":
             self.detach()
             raise Detached
         if answer == "c":
             self.interrupted = True
+            self.view.clear()
+            self.view.flush()
             self.view.err.write(f"cancelling {self.id} …\n")
             self.view.err.flush()
             self.cancel()
+
+    def _answer(self) -> str:
+        self.view.clear()
+        self.view.flush()
+        self.view.err.write("\nInterrupted. [d]etach (it goes on), [c]ancel it, or [g]o on watching? ")
+        self.view.err.flush()
+        return sys.stdin.readline().strip().lower()[:1] or "g"
 
     def detach(self) -> None:
         """Leave the experiment to its controller."""
