@@ -32,7 +32,7 @@ from runyard.backends.base import (
 )
 from runyard.backends.fetching import HereFetcher
 from runyard.backends.process import ProcessId, boot_id, group_members, oom_kills, parse_stat, start_time
-from runyard.backends.results import attempt_dir, ended, read_rc, read_started, reason_for
+from runyard.backends.results import attempt_dir, ended, just_claimed, read_rc, read_started, reason_for
 from runyard.errors import CancelError, ConfigError, PackagingError, SubmitError
 from runyard.executors.base import Executor
 from runyard.executors.macros import ExecutorMacros
@@ -252,6 +252,8 @@ class LocalBackend:
         self._forget(handle)
         if result is not None:
             return ended(result[0], at=result[1], started=started, where=handle.cluster, oom=oom)
+        if claim is None and status in (None, wrapper.CLAIMED) and just_claimed(handle.folder, running.attempt):
+            return Observation(JobState.PENDING, where=handle.cluster)  # soon told: by whom
         if status == wrapper.CLAIMED or not mine:
             return Observation(None, reason="another submission had claimed this attempt")
         _end_group(running.process)

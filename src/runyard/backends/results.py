@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from runyard.states import JobState, Observation
 
 OUT_OF_MEMORY = "out of memory (OOM)"
 """The reason, with every backend, when the kernel ended a job for lack of memory."""
+
+CLAIM_SECONDS = 30.0
+"""From the claim of an attempt to the record of who has claimed it, at most."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,14 @@ def parse_started(text: str, at: float) -> Started | None:
         return Started(int(facts["pid"]), facts["host"], facts["boot"], facts["stat"], at)
     except (KeyError, ValueError):  # damaged
         return None
+
+
+def just_claimed(folder: str, attempt: int) -> bool:
+    """Say whether an attempt was claimed so lately that a busy machine may not have let it be said by whom."""
+    try:
+        return abs(time.time() - attempt_dir(folder, attempt).stat().st_mtime) < CLAIM_SECONDS
+    except OSError:
+        return False
 
 
 def read_rc(folder: str, attempt: int) -> tuple[int, float] | None:

@@ -4,13 +4,16 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+import processes
 import runyard as run
-from runyard.backends import gpus
+from runyard.backends import gpus, wrapper
 from runyard.backends.base import Handle, JobId, Request
 from runyard.backends.local import LocalBackend
 from runyard.backends.process import ProcessId
@@ -25,6 +28,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RUNYARD_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
+
+
+def removed(group: Path) -> bool:
+    """Remove a control group, unless a process in it still ends."""
+    with suppress(OSError):
+        group.rmdir()
+    return not group.exists()
 
 
 @pytest.fixture
@@ -50,7 +60,7 @@ def small_memory() -> Iterator[str]:
             group.rmdir()
             continue
         else:
-            group.rmdir()
+            processes.until(lambda group=group: removed(group), f"the end of what is in {group}")
         return
     pytest.skip("no cgroup with a memory limit can be made here (root and a writable memory controller are needed)")
 
@@ -86,6 +96,28 @@ def test_jobs_of_other_machines_are_left_alone(home: Path) -> None:
     assert backend.observe([elsewhere]) == {}
     error = backend.cancel([elsewhere])[elsewhere]
     assert "another-machine" in str(error)
+
+
+def test_who_claimed_an_attempt_may_be_slow_to_say_who_it_is(home: Path) -> None:
+    """Of two submissions one has claimed the attempt. Until it has written down its name, the other knows nothing."""
+    attempt = home / "job" / "attempts" / "1"
+    attempt.mkdir(parents=True)
+    script = attempt.parents[1] / "job.sh"
+    script.write_text(f"exit {wrapper.CLAIMED}\n")
+    request = Request(JobId("e", "task"), ("sh", str(script)), {}, str(script.parent))
+    backend = LocalBackend(str(home))
+    (handle,) = backend.submit([request])
+    assert isinstance(handle, Handle)
+    processes.until(lambda: not ProcessId.parse(handle.id.partition("|")[0]).alive(), "the second one's end")
+    for anybody in (backend, backend, LocalBackend(str(home))):
+        assert anybody.observe([handle])[handle].state is JobState.PENDING
+    os.utime(attempt, (time.time() - 60,) * 2)
+    assert backend.observe([handle])[handle].state is None, "it never did: it was killed"
+
+    me, stat = ProcessId.mine(), Path("/proc/self/stat").read_text().strip()
+    (attempt / "started").write_text(f"pid={me.pid}\nhost={handle.cluster}\nboot={me.boot}\nstat={stat}\nend\n")
+    assert backend.observe([handle])[handle].state is None
+    assert backend.find([(request, 1)]) == {request.job: handle._replace(id=f"{me}|1")}
 
 
 def test_an_interpreter_of_the_users_is_used(tmp_path: Path) -> None:
