@@ -19,7 +19,7 @@ from runyard.store import records
 from runyard.store.db import Database
 
 
-def until(holds: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
+def until(holds: Callable[[], Any], what: str, seconds: float = 60.0) -> None:
     """Wait until something holds, for a limited time."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -99,6 +99,15 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Say whether a process has a handler for a signal."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
 
 
 def states(home: Path, id: str) -> dict[str, JobState]:
