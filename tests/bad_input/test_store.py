@@ -267,12 +267,14 @@ def test_half_written_files_of_the_job_are_no_result(home: Path) -> None:
     assert run.Experiment.from_id(exp.id).jobs[0].status is JobState.SUCCEEDED
 
 
-def test_two_drivers_of_one_experiment(home: Path) -> None:
+def test_two_drivers_of_one_experiment(home: Path, tmp_path: Path) -> None:
     """The second gets no lease while the first lives; a write of an old lease changes nothing."""
-    exp = launch(text="sleep 0.5", detach=True)
+    go = tmp_path / "go"
+    exp = launch(text=f"while [ ! -e {go} ]; do sleep 0.05; done", detach=True)
     with Database(home) as db:
         processes.until(lambda: lease.held(db, exp.id, controller.me(), controller.is_alive), "a driver")
         assert lease.acquire(db, exp.id, controller.me(), controller.is_alive) is None
+        go.touch()
         processes.until(lambda: processes.states(home, exp.id)["task"].ended, "the end")
         before = records.jobs(db, exp.id), records.events(db, exp.id), records.attempts(db, exp.id)
         late = Change("task", Status(JobState.FAILED, reason="says an old driver"))
@@ -282,7 +284,7 @@ def test_two_drivers_of_one_experiment(home: Path) -> None:
 
 def test_two_processes_that_follow_one_experiment(home: Path, tmp_path: Path) -> None:
     """Both see it end; one cancels while the other waits."""
-    exp = launch(text="sleep 30", detach=True)
+    exp = launch(text="exec sleep 300", detach=True)
     program = (
         f"import runyard as run; print(run.Experiment.from_id({exp.id!r}).wait(raise_on_failure=False)['task'].status)"
     )
@@ -298,7 +300,7 @@ def test_two_processes_that_follow_one_experiment(home: Path, tmp_path: Path) ->
     try:
         processes.until(lambda: processes.states(home, exp.id)["task"] is JobState.RUNNING, "its start")
         run.Experiment.from_id(exp.id).cancel()
-        assert [p.communicate(timeout=30)[0] for p in waiting] == [b"CANCELLED\n"] * 2
+        assert [p.communicate(timeout=60)[0] for p in waiting] == [b"CANCELLED\n"] * 2
     finally:
         for process in waiting:
             processes.end(process)
@@ -314,7 +316,7 @@ def test_the_same_id_twice(home: Path) -> None:
 
 
 def test_an_experiment_that_is_removed_while_it_runs_is_refused(home: Path) -> None:
-    exp = launch(text="sleep 30", detach=True)
+    exp = launch(text="exec sleep 300", detach=True)
     told = command("experiment", "rm", "--yes", exp.id, home=home)
     assert told.returncode == 2, told.stdout + told.stderr
     assert "cancel" in told.stderr

@@ -41,7 +41,7 @@ def harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[conform
         )
     finally:
         spooler.terminate()
-        spooler.wait(timeout=10)
+        spooler.wait(timeout=60)
 
 
 NO_GROUPS = "the spool runs single scripts"
@@ -100,6 +100,7 @@ def test_nothing_is_submitted_while_nobody_can_say_what_was(harness: conformance
         exp.run(detach=True)
         harness.until_lines("proof")
         harness.until((harness.folder / "died").exists, "the controller's death")
+        harness.until(lambda: not harness.holder(exp.id), "the end of the controller")
     assert harness.outage
     with harness.outage():
         (harness.folder / "spool" / "lossy").unlink()
@@ -128,7 +129,7 @@ def test_following_goes_on_after_an_outage(harness: conformance.Harness) -> None
             with pytest.raises(subprocess.TimeoutExpired):
                 follower.wait(timeout=0.7)
             harness.go("go")
-        rest, _ = follower.communicate(timeout=30)
+        rest, _ = follower.communicate(timeout=60)
     finally:
         follower.kill()
         follower.wait()
@@ -142,6 +143,7 @@ def test_records_purged_by_the_scheduler_are_judged_by_what_the_job_left(harness
     exp.add(harness.writes("ran", "proof", harness.waits_for("go") + "exit 6"), name="task")
     exp.run(detach=True)
     harness.until_lines("proof")
+    harness.until(lambda: harness.rows(exp.id)["task"].handle, "the record of its submission")
     harness.kill(harness.driver(exp.id))
     harness.go("go")
     folder = Path(harness.rows(exp.id)["task"].request["folder"])

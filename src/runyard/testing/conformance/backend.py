@@ -163,6 +163,7 @@ def outage_changes_nothing(h: Harness) -> None:
     exp.add(h.writes("second", "proof"), name="second", dependencies=["first"])
     exp.run(detach=True)
     h.until_lines("proof")
+    h.until(lambda: h.rows(exp.id)["first"].handle, "its handle")  # a task may be faster than the record of its start
     handle = Handle(*(h.rows(exp.id)["first"].handle or ()))
     with h.outage():
         error = raised(BackendError, lambda: h.connect().observe([handle]))

@@ -167,26 +167,30 @@ class Harness:
         (self.shared / name).touch()
 
     def waits_for(self, name: str) -> str:
-        """Return lines of shell that wait for :meth:`go`, a minute and no longer."""
+        """Return lines of shell that wait for :meth:`go`, five minutes and no longer."""
         path = self.shared / name
-        return f"i=0; while [ ! -e {path} ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done\n"
+        return f"i=0; while [ ! -e {path} ] && [ $i -lt 3000 ]; do sleep 0.1; i=$((i+1)); done\n"
 
     # -- processes -----------------------------------------------------------------------------
 
     def driver(self, id: str) -> int:
         """Wait for a process that drives an experiment, and return its number."""
-        found: list[int] = []
+        found = 0
 
-        def holder() -> bool:
-            with Database(self.home) as db:
-                owner = records.experiment(db, id).lease_owner
-            if owner:
-                process = ProcessId.parse(lease.Owner.parse(owner).process)
-                found[:] = [process.pid] if process.alive() else []
+        def driven() -> bool:
+            nonlocal found
+            found = self.holder(id)
             return bool(found)
 
-        self.until(holder, f"a controller that drives {id}")
-        return found[0]
+        self.until(driven, f"a controller that drives {id}")
+        return found
+
+    def holder(self, id: str) -> int:
+        """Return the number of the process that drives an experiment now, or 0."""
+        with Database(self.home) as db:
+            owner = records.experiment(db, id).lease_owner
+        process = ProcessId.parse(lease.Owner.parse(owner).process) if owner else None
+        return process.pid if process and process.alive() else 0
 
     def kill(self, pid: int) -> None:
         """Kill a process as a crash would, and wait until it is gone."""
@@ -213,7 +217,7 @@ class Harness:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=self.seconds,
+            timeout=2 * self.seconds,
             check=False,
         )
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from runyard.backends.base import Job
@@ -130,18 +131,20 @@ def secrets_never_show(h: Harness) -> None:
 def secrets_go(h: Harness) -> None:
     """Wait until the files with secrets are removed."""
     folders = [root / "secrets" for root in (h.home, *h.roots)]
-    h.until(lambda: not [p for f in folders for p in f.rglob("*")], "the removal of the secrets")
+    h.until(lambda: not any(f or d for root in folders for _, d, f in os.walk(root)), "the removal of the secrets")
 
 
 def none_on_disk(h: Harness, values: Iterable[str], but: str = "") -> None:
     """Look for secret values in all files, but for the folder ``but``, whose files must be private."""
     for root in (h.home, *h.roots):
-        for path in root.rglob("*"):
-            mode = path.lstat().st_mode
-            if but and path.is_relative_to(root / but):
-                assert not stat.S_IMODE(mode) & 0o077, f"{path} is open to others"
-            elif stat.S_ISREG(mode):
-                _hides(path.read_bytes(), str(path), values)
+        for folder, folders, files in os.walk(root):
+            for path in (Path(folder, name) for name in (*folders, *files)):
+                with suppress(FileNotFoundError):  # processes are at work: what is gone holds nothing any more
+                    mode = path.lstat().st_mode
+                    if but and path.is_relative_to(root / but):
+                        assert not stat.S_IMODE(mode) & 0o077, f"{path} is open to others"
+                    elif stat.S_ISREG(mode):
+                        _hides(path.read_bytes(), str(path), values)
 
 
 def _hides(data: bytes, where: str, values: Iterable[str] = _SECRETS.values()) -> None:
