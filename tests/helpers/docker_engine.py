@@ -106,7 +106,7 @@ def _tool(name: str) -> str:
     return shutil.which(name, path=PATH) or ""
 
 
-def until(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:
+def until(holds: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Wait until something holds, for a limited time."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -197,7 +197,7 @@ class Engine:
                 assert first.stdin is not None
                 first.stdin.close()
                 try:
-                    first.wait(20)
+                    first.wait(60)
                 finally:
                     first.kill()
 
@@ -262,15 +262,25 @@ class Engine:
         self.resume()
         if not _answers(self.socket):
             self.start()
+        until(self._is_empty, "an engine without anything of a test's")
+
+    def _is_empty(self) -> bool:
+        """Remove all containers, networks and our volumes; say whether there were none left.
+
+        What the engine is just removing by itself, or for somebody else, can be removed by nobody, and is seen again.
+        """
         with self.client_closing() as client:
-            for container in client.api.containers(all=True, quiet=True):
+            containers = [c["Id"] for c in client.api.containers(all=True, quiet=True)]
+            for id in containers:
                 with suppress(Exception):
-                    client.api.remove_container(container["Id"], force=True, v=True)
+                    client.api.remove_container(id, force=True, v=True)
             client.networks.prune()
-            ours = [v["Name"] for v in client.api.volumes()["Volumes"] or () if v["Name"].startswith("runyard-")]
-            for name in ours:
-                with suppress(Exception):  # that of a container which the engine is just removing
+            networks = client.api.networks(filters={"label": "runyard.job"})
+            volumes = [v["Name"] for v in client.api.volumes()["Volumes"] or () if v["Name"].startswith("runyard-")]
+            for name in volumes:
+                with suppress(Exception):
                     client.api.remove_volume(name, force=True)
+        return not (containers or networks or volumes)
 
     def _tell(self, *words: str) -> None:
         assert self._first is not None
@@ -313,8 +323,13 @@ def running(kind: type[AnyEngine], **options: Any) -> Iterator[AnyEngine]:
         finally:
             engine.down()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        assert not folder.exists(), f"{folder} could not be removed"
+        until(lambda: removed(folder), f"the removal of {folder}")
+
+
+def removed(folder: Path) -> bool:
+    """Remove a folder, as far as that is possible: the kernel may still be taking mounts below it down."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def host_tar(target: Path) -> Path:

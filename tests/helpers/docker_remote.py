@@ -41,7 +41,11 @@ def copy(a, b):
 
 while True:
     one, _ = listener.accept()
-    other = socket.create_connection(("127.0.0.1", port))
+    try:
+        other = socket.create_connection(("127.0.0.1", port))
+    except OSError:  # the engine is away
+        one.close()
+        continue
     for pair in ((one, other), (other, one)):
         threading.Thread(target=copy, args=pair, daemon=True).start()
 """
@@ -57,6 +61,7 @@ class Relay:
         self.received = 0
         """Bytes that came from it."""
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._connecting = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -73,13 +78,14 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            engine = socket.socket(socket.AF_UNIX)
-            if engine.connect_ex(str(self.path)):
-                client.close()
-                engine.close()
-                continue
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._pairs.append((client, engine))
+            with self._connecting:
+                engine = socket.socket(socket.AF_UNIX)
+                if engine.connect_ex(str(self.path)):
+                    client.close()
+                    engine.close()
+                    continue
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._pairs.append((client, engine))
             self._start(self._copy, client, engine, "sent")
             self._start(self._copy, engine, client, "received")
 
@@ -96,12 +102,18 @@ class Relay:
 
     def cut(self) -> None:
         """Break all connections at once."""
-        for pair in self._pairs:
-            for s in pair:
-                with suppress(OSError):
-                    s.shutdown(socket.SHUT_RDWR)
-                s.close()
-        self._pairs.clear()
+        with self._connecting:
+            for pair in self._pairs:
+                for s in pair:
+                    with suppress(OSError):
+                        s.shutdown(socket.SHUT_RDWR)
+                    s.close()
+            self._pairs.clear()
+
+    def away(self) -> None:
+        """Break all connections, and let there be no new ones until :attr:`path` leads somewhere again."""
+        self.path = Path("/nowhere")
+        self.cut()
 
     def close(self) -> None:
         """End it."""
@@ -156,7 +168,7 @@ def open_tls(engine: Engine) -> Path:
     program, path = engine.folder / "inside.py", engine.folder / "tls.sock"
     program.write_text(INSIDE)
     engine._tell("start", "inside", docker_engine.sys.executable, str(program), str(path), str(TLS_PORT))
-    until(path.exists, "the way into the engine's namespace")
+    until(lambda: docker_engine._answers(path), "the way into the engine's namespace")
     return path
 
 

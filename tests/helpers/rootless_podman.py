@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from docker_engine import PATH, _answers, _tool, until
+from docker_engine import PATH, _answers, _tool, removed, until
 
 CONFIGURATION = """
 [containers]
@@ -71,7 +70,7 @@ class Rootless:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=90,
+            timeout=180,
             check=False,
         )
         assert done.returncode == 0, done.stdout
@@ -112,10 +111,9 @@ def running() -> Iterator[Rootless]:
             yield engine
         finally:
             service.kill()
-            service.wait(20)
+            service.wait(60)
     finally:
-        subprocess.run(["userdel", name], check=True, stderr=subprocess.DEVNULL)
-        for _ in range(50):  # the kernel may still be taking the containers' mounts down
-            with suppress(OSError):
-                shutil.rmtree(folder)
-                break
+        # Processes of the user's may still be ending, and mounts of its containers be taken down.
+        remove = ["userdel", name]
+        until(lambda: not subprocess.run(remove, check=False, capture_output=True).returncode, f"the end of {name}")
+        until(lambda: removed(folder), f"the removal of {folder}")

@@ -50,7 +50,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def reduced(task: object, **fields: object) -> list[str]:
     """Run a task as two processes; return what they printed."""
-    executor = run.LocalExecutor(**({"launcher": "torchrun", "ntasks_per_node": 2, "time": "90s"} | fields))
+    executor = run.LocalExecutor(**({"launcher": "torchrun", "ntasks_per_node": 2, "time": "5m"} | fields))
     result = run.run(task, executor, name="reduce", tail_logs=False)
     assert result is not None
     return sorted(line for line in result.log_path.read_text().splitlines() if line.startswith("rank"))
@@ -86,9 +86,7 @@ def test_inline_bash() -> None:
 
 def test_two_at_once_do_not_meet() -> None:
     """Tasks side by side on one machine find free ports of their own."""
-    exp = run.Experiment(
-        "twice", run.LocalExecutor(launcher="torchrun", ntasks_per_node=2, time="90s"), clean_mode=True
-    )
+    exp = run.Experiment("twice", run.LocalExecutor(launcher="torchrun", ntasks_per_node=2, time="5m"), clean_mode=True)
     for offset in (0, 100):
         exp.add(run.Script("reducing.py", entrypoint="python", args=[offset]), name=f"from-{offset}")
     results = exp.run()
@@ -97,14 +95,14 @@ def test_two_at_once_do_not_meet() -> None:
 
 
 def test_a_rank_that_fails_fails_the_task() -> None:
-    text = "import os, sys, time\nif os.environ['RANK'] == '1':\n    sys.exit(3)\ntime.sleep(120)\n"
-    executor = run.LocalExecutor(launcher="torchrun", ntasks_per_node=2, time="90s")
+    text = "import os, sys, time\nif os.environ['RANK'] == '1':\n    sys.exit(3)\ntime.sleep(400)\n"
+    executor = run.LocalExecutor(launcher="torchrun", ntasks_per_node=2, time="5m")
     result = run.run(
         run.Script(inline=text, entrypoint="python"), executor, name="fails", tail_logs=False, raise_on_failure=False
     )
     assert result is not None
     assert result.status is run.JobState.FAILED
-    assert result.reason != "time limit (00:01:30)"
+    assert result.reason != "time limit (00:05:00)"
 
 
 def test_cancel_ends_every_rank() -> None:
@@ -119,7 +117,7 @@ def test_cancel_ends_every_rank() -> None:
         found = [Path(f"pid-{rank}") for rank in (0, 1)]
         return [int(p.read_text()) for p in found if p.exists() and p.read_text()]
 
-    processes.until(lambda: len(pids()) == 2, "both ranks", 60)
+    processes.until(lambda: len(pids()) == 2, "both ranks", 180)
     exp.cancel()
     assert exp.jobs[0].status is run.JobState.CANCELLED
     processes.until(lambda: not any(map(processes.alive, pids())), "the end of both ranks")

@@ -52,6 +52,7 @@ def without_a_controller(h: Harness, text: str) -> str:
     exp.add(h.writes("begun", begun, text), name="task")
     exp.run(detach=True)
     h.until_lines(begun)
+    h.until(lambda: h.states(exp.id)["task"] is run.JobState.RUNNING, "the record of its start")
     h.kill(h.driver(exp.id))
     return exp.id
 
@@ -94,7 +95,7 @@ def test_ended_container_removed_while_the_controller_is_dead(harness: Harness, 
     harness.go("go")
     with engine.client_closing() as client:
         container = client.containers.get(held(engine)[0].lstrip("/"))
-        container.wait(timeout=20)
+        container.wait(timeout=60)
         container.remove(force=True)
     result = harness.again(id).wait(raise_on_failure=False)["task"]
     assert (result.status, result.exit_code) == (run.JobState.FAILED, 7)
@@ -117,7 +118,7 @@ def test_gc_removes_what_experiments_left_that_are_gone(
     harness.go("go")
     with engine.client_closing() as client:
         for name in [n for n in held(engine) if id in n or kept in n]:
-            client.containers.get(name.lstrip("/")).wait(timeout=20)
+            client.containers.get(name.lstrip("/")).wait(timeout=60)
     gone(engine, harness, id)
     gone(engine, harness, running)
     before = held(engine)

@@ -87,7 +87,7 @@ def containers(_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Ite
             )
             exp.add(run.Script(inline="echo begun; exec sleep 300"), executor, name)
         exp.run(detach=True)
-        until(lambda: all(r.status in (run.JobState.RUNNING, *ENDED) for r in exp.jobs), "all tasks have begun", 60)
+        until(lambda: all(r.status in (run.JobState.RUNNING, *ENDED) for r in exp.jobs), "all tasks have begun", 180)
         assert [(r.id, r.status) for r in exp.jobs if r.status.ended] == []
         found = {}
         for row in client.api.containers(filters={"label": "runyard.experiment=" + exp.id}):

@@ -66,7 +66,10 @@ def test_members_of_a_group_know_each_other_by_name(podman: Podman, tmp_path: Pa
     h = conformance.Harness(make, tmp_path / "h")
     exp = h.experiment()
     other = run.ExecutorMacros.group_host(1)
-    exp.add([run.Script(inline=f"getent hosts {other}"), run.Script(inline="sleep 2")], name="pair")
+    tries = "i=0; while [ $i -lt 600 ]; do i=$((i + 1)); {} && exit; sleep 0.1; done; exit 1"  # the other starts later
+    looks = run.Script(inline=tries.format(f'getent hosts {other} && touch "$RUNYARD_JOB_DIR/found"'))
+    stays = run.Script(inline=tries.format('[ -e "$RUNYARD_JOB_DIR/found" ]'))
+    exp.add([looks, stays], name="pair")
     result = exp.run()["pair"]
     assert result.ok, result.reason
 

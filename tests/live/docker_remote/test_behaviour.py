@@ -60,6 +60,17 @@ def containers(engine: Engine) -> list[str]:
     return [name for name in names if not name.endswith(".helper")]
 
 
+WAITS = "i=0; while [ ! -e /tmp/go ] && [ $i -lt 3000 ]; do sleep 0.1; i=$((i + 1)); done; "
+
+
+def go(engine: Engine) -> None:
+    """Let the only task, which waits for it, go on."""
+    (name,) = containers(engine)
+    with engine.client_closing() as client:
+        made = client.api.exec_create(name, ["touch", "/tmp/go"])
+        client.api.exec_start(made["Id"])
+
+
 def volumes(engine: Engine) -> set[str]:
     with engine.client_closing() as client:
         return {v["Name"] for v in client.api.volumes()["Volumes"] or ()}
@@ -202,7 +213,7 @@ def test_a_followed_log_crosses_the_network_once(engine: Engine, over_tcp: Relay
     follower = subprocess.run(
         [sys.executable, "-m", "runyard", "experiment", "logs", exp.id, "--follow"],
         stdout=subprocess.PIPE,
-        timeout=120,
+        timeout=300,
         check=True,
     )
     count = follower.stdout.count(b"x" * 99)
@@ -239,8 +250,7 @@ def test_secrets_cannot_be_inspected(engine: Engine, over_tcp: Relay, work: Path
     """They are in no option, label, command or environment of a container, in no volume, and go with the container."""
     value = "kept-to-itself-4711"
     exp = detached(
-        'test "$MY_TOKEN" = kept-to-itself-$((4700 + 11)) && echo right $MY_TOKEN; i=0; while [ ! -e go ] && '
-        "[ $i -lt 300 ]; do sleep 0.1; i=$((i + 1)); done",
+        f'test "$MY_TOKEN" = kept-to-itself-$((4700 + 11)) && echo right $MY_TOKEN; {WAITS}',
         env_vars={"MY_TOKEN": value},
     )
     with engine.client_closing() as client:
@@ -253,9 +263,7 @@ def test_secrets_cannot_be_inspected(engine: Engine, over_tcp: Relay, work: Path
         data = engine.folder / "data" / "volumes"
         found = subprocess.run(["grep", "-rl", value, str(data)], capture_output=True, text=True, check=False).stdout
         assert found == ""
-        made = client.api.exec_create(mine["Id"], ["touch", "go"], workdir="/runyard/experiment/.code")
-        client.api.exec_start(made["Id"])
-        client.api.kill(mine["Id"], signal="SIGTERM")
+    go(engine)
     result = exp.wait(raise_on_failure=False)["task"]
     assert result.log_path.read_text() == "right ***\n"
     assert containers(engine) == []
@@ -300,9 +308,9 @@ def test_removed_behind_our_back(engine: Engine, over_tcp: Relay) -> None:
 
 def test_removed_after_its_end(engine: Engine, over_tcp: Relay, capsys: pytest.CaptureFixture[str]) -> None:
     """Its container, and then its record while the engine is away: what is left there goes later."""
-    exp = detached("echo said; sleep 1; exit 7")
-    over_tcp.cut()
-    over_tcp.path = engine.folder / "nowhere"  # the network is away while it ends
+    exp = detached(f"echo said; {WAITS} exit 7")
+    over_tcp.away()  # the network, while it ends
+    go(engine)
     with engine.client_closing() as client:
         (name,) = containers(engine)
         client.api.wait(name)
@@ -316,8 +324,7 @@ def test_removed_after_its_end(engine: Engine, over_tcp: Relay, capsys: pytest.C
     with engine.client_closing() as client:
         labels = {"runyard.experiment": exp.id, "runyard.volume": "experiment"}
         client.api.create_volume("runyard-detached-of-another-home", labels=labels)
-    over_tcp.path = engine.folder / "nowhere"
-    over_tcp.cut()
+    over_tcp.away()
     remove(exp.id)
     assert "what its jobs left there stays" in capsys.readouterr().err
     over_tcp.path = engine.socket
@@ -329,22 +336,24 @@ def test_removed_after_its_end(engine: Engine, over_tcp: Relay, capsys: pytest.C
 
 def test_engine_restarted(engine: Engine, over_tcp: Relay) -> None:
     """With live-restore its containers go on, and so do we."""
-    exp = detached("echo one; sleep 2; echo two")
+    exp = detached(f"echo one; {WAITS} echo two")
     engine.stop()
     time.sleep(0.5)
     assert not exp.jobs[0].status.ended
     engine.start()
+    go(engine)
     assert exp.wait()["task"].log_path.read_text() == "one\ntwo\n"
 
 
 def test_ssh_is_cut(engine: Engine, over_ssh: Server) -> None:
     """States stay, the next login goes on; an experiment takes one login for all its questions."""
-    exp = detached("echo one; sleep 4; echo two")
+    exp = detached(f"echo one; {WAITS} echo two")
     assert over_ssh.logins == 1
     over_ssh.stop()
     until(lambda: "not seen since" in exp.jobs[0].reason, "a word about it")
     assert exp.jobs[0].status is run.JobState.RUNNING
     over_ssh.start()
+    go(engine)
     assert exp.wait()["task"].log_path.read_text() == "one\ntwo\n"
     assert over_ssh.logins == 2
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,11 @@ def test_tls_without_files(over_tls: Relay, tmp_path: Path, monkeypatch: pytest.
     refused(f"{tmp_path}/ca.pem does not exist", hint="DOCKER_CERT_PATH")
 
 
-def test_nobody_listens(over_tcp: Relay) -> None:
-    over_tcp.close()
-    refused("no Docker engine answers at 127.0.0.1", "refused", hint="DOCKER_HOST")
+def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and not listened to: nobody else can, either
+        monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{taken.getsockname()[1]}")
+        refused("no Docker engine answers at 127.0.0.1", "refused", hint="DOCKER_HOST")
 
 
 def test_what_is_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
