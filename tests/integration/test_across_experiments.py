@@ -24,7 +24,7 @@ def says(home: Path, name: str, then: str = "") -> run.Script:
 
 
 def waits(home: Path) -> str:
-    return f"i=0; while [ ! -e {home}/go ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i+1)); done; "
+    return f"i=0; while [ ! -e {home}/go ] && [ $i -lt 3000 ]; do sleep 0.1; i=$((i+1)); done; "
 
 
 def test_a_task_waits_for_another_experiments(tmp_path: Path) -> None:

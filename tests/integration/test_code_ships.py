@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+import processes
 import runyard as run
 from runyard.engine import clean
 from runyard.errors import ConfigError, PackagingError
@@ -204,9 +204,7 @@ def test_cleaning_never_touches_the_code_of_live_jobs(repo, home):
     with Database(home) as db:
         live = clean.live_hashes(db)
         assert len(live) == 1
-        until = time.monotonic() + 20
-        while not waiting.log_path.exists() and time.monotonic() < until:
-            time.sleep(0.02)
+        processes.until(waiting.log_path.exists, "the start of the task")
         done = clean.clean(db, older_than=0.0, max_size=0)
         assert not live & set(done.snapshots)
         assert {c.hash for c in clean.stored(db)} >= live

@@ -86,7 +86,7 @@ def on_a_terminal(folder: Path, columns: int, *args: str, answer: str = "n\n", *
             if b"[y/N] " in shown and not answered:
                 answered = True
                 os.write(ours, answer.encode())
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     finally:
         processes.end(process)
         os.close(ours)
@@ -176,7 +176,7 @@ def test_ctrl_c_ends_with_130(folder: Path) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
 
 

@@ -33,7 +33,7 @@ def launch(folder, text, *args, code=0):
     script = folder / "launch.py"
     script.write_text(text)
     done = subprocess.run(
-        [sys.executable, str(script), *args], capture_output=True, text=True, timeout=60, cwd=folder, check=False
+        [sys.executable, str(script), *args], capture_output=True, text=True, timeout=120, cwd=folder, check=False
     )
     assert done.returncode == code, done.stderr
     return done.stdout

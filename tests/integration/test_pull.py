@@ -119,7 +119,7 @@ def test_a_running_task(tmp_path: Path) -> None:
     exp.add(run.Script(inline=inline), name="task")
     exp.run(detach=True)
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not [p for p in exp.pull("task", into="out") if p.read_text()]:
             assert time.monotonic() < until
             time.sleep(0.05)

@@ -16,7 +16,7 @@ words = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["
 
 def told(shell: str, script: str) -> bytes:
     argv = [shell, "sh", "-c", script] if shell.endswith("busybox") else [shell, "-c", script]
-    return subprocess.run(argv, capture_output=True, check=True, timeout=20).stdout
+    return subprocess.run(argv, capture_output=True, check=True, timeout=60).stdout
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,7 +104,7 @@ class Job:
         )
 
     def run(self, claim: str = "1", **env: str) -> int:
-        return self.start(claim, **env).wait(timeout=30)
+        return self.start(claim, **env).wait(timeout=60)
 
     def log(self, attempt: str = "1") -> str:
         return (self.folder / "attempts" / attempt / "log").read_text()
@@ -129,15 +128,16 @@ def test_the_exit_code_is_the_members(job: Job, code: int) -> None:
 
 
 def test_it_says_who_runs_it(job: Job) -> None:
-    job.write("sleep 0.3")
+    job.write("while [ ! -e go ]; do sleep 0.05; done")
     process = job.start()
     processes.until(lambda: results.read_started(str(job.folder), 1), "the claim")
     claim = results.read_started(str(job.folder), 1)
     me = ProcessId.of(process.pid)
+    (job.folder / "go").touch()
     assert claim is not None
     assert me is not None
     assert (claim.pid, claim.boot, claim.host) == (process.pid, me.boot, os.uname().nodename)
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
 
 
 def test_a_second_claimant_ends_before_any_user_code(job: Job) -> None:
@@ -150,7 +150,7 @@ def test_a_second_claimant_ends_before_any_user_code(job: Job) -> None:
 
 def test_of_many_claimants_at_once_one_runs(job: Job) -> None:
     job.write("echo ran >> proof")
-    codes = sorted(p.wait(timeout=30) for p in [job.start() for _ in range(12)])
+    codes = sorted(p.wait(timeout=60) for p in [job.start() for _ in range(12)])
     assert codes == [0] + [wrapper.CLAIMED] * 11
     assert processes.lines(job.folder / "proof") == ["ran"]
 
@@ -221,21 +221,20 @@ def test_sigterm_to_the_session_lets_the_task_finish_and_is_recorded(job: Job) -
     process = job.start()
     processes.until((job.folder / "ready").exists, "the task's start")
     os.killpg(process.pid, 15)
-    assert process.wait(timeout=20) == 4
+    assert process.wait(timeout=60) == 4
     assert job.rc() == 4
     assert job.log().endswith("cleaning\n")
 
 
 def test_of_many_cancelled_at_once_each_leaves_its_code(job: Job) -> None:
     """The task dies by the very signal that its shell gets: a shell must not lose its status then."""
-    job.write("sleep 60")
+    job.write("touch ready-$RUNYARD_ATTEMPT; exec sleep 60")
     running = [job.start(claim=str(n)) for n in range(1, 21)]
     for n in range(1, 21):
-        processes.until(lambda n=n: (job.folder / "attempts" / str(n) / "log").exists(), "the task's start")
-    time.sleep(0.1)  # the log is opened a moment before the task itself starts
+        processes.until((job.folder / f"ready-{n}").exists, "the task's start")
     for process in running:
         os.killpg(process.pid, 15)
-    assert [p.wait(timeout=20) for p in running] == [143] * 20
+    assert [p.wait(timeout=60) for p in running] == [143] * 20
     assert [results.read_rc(str(job.folder), n)[0] for n in range(1, 21)] == [143] * 20
 
 
@@ -244,7 +243,7 @@ def test_signals_are_passed_on_where_asked_for(job: Job) -> None:
     process = job.start()
     processes.until((job.folder / "ready").exists, "the task's start")
     os.kill(process.pid, 15)  # the shell alone, as some schedulers do
-    assert process.wait(timeout=20) == 5
+    assert process.wait(timeout=60) == 5
     assert job.rc() == 5
 
 
@@ -255,7 +254,8 @@ def test_a_killed_task_has_its_signal_as_code(job: Job) -> None:
 
 
 def test_a_group_ends_with_its_first_failure(job: Job) -> None:
-    job.write("exit 0", "sleep 60", "sleep 0.2; exit 6")
+    waits = "while [ ! -e ready ]; do sleep 0.05; done"  # for a member that can be told to end
+    job.write("exit 0", "touch ready; exec sleep 60", f"{waits}; exit 6")
     assert job.run() == 6
     assert job.rc() == 6
     rcs = {n: (job.folder / "attempts" / "1" / n / "rc").read_text().strip() for n in ("m0", "m1", "m2")}
@@ -267,7 +267,7 @@ def test_a_group_that_is_cancelled(job: Job) -> None:
     process = job.start()
     processes.until(lambda: all((job.folder / n).exists() for n in "ab"), "the tasks' start")
     os.killpg(process.pid, 15)
-    assert process.wait(timeout=20) == 143
+    assert process.wait(timeout=60) == 143
     assert job.rc() == 143
 
 
@@ -277,7 +277,7 @@ def test_signals_are_passed_on_to_a_group(job: Job) -> None:
     process = job.start()
     processes.until(lambda: all((job.folder / n).exists() for n in "ab"), "the tasks' start")
     os.kill(process.pid, 15)
-    assert process.wait(timeout=20) == 5
+    assert process.wait(timeout=60) == 5
     assert job.rc() == 5
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+import processes
 from runyard.backends.process import ProcessId, parse_stat
 from runyard.backends.results import read_started
 from runyard.engine.rebuild import controllers_of
 
-WAIT = 30.0
+WAIT = 60.0
 
 
 class Cli:
@@ -87,10 +88,11 @@ class Cli:
         return found
 
     def kill_controllers(self) -> None:
-        """Kill whoever drives an experiment of this home."""
+        """Kill whoever drives an experiment of this home, and wait until they are gone."""
         for pid in controllers_of(self.home).values():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+            processes.until(lambda pid=pid: not processes.alive(pid), "the end of a controller")
 
     def kill_jobs(self) -> None:
         """Kill the processes of all jobs of this home."""

@@ -158,7 +158,7 @@ def test_ctrl_c_stops_waiting_and_nothing_else(cli, until) -> None:
         process = cli.start("experiment", *words, id)
         until(lambda p=process: has_store_open(p.pid))
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
         # CPython ends by the signal itself (130 in a shell) when it comes while a dataclass is being made.
         assert process.returncode in (130, -signal.SIGINT)
         assert "Traceback" not in said
@@ -301,7 +301,7 @@ def test_rm_asks_on_a_terminal(cli, answer: bytes, left: int, code: int) -> None
     while b"[y/N]" not in seen:
         seen += os.read(main, 1000)
     os.write(main, answer)
-    assert process.wait(timeout=30) == code
+    assert process.wait(timeout=60) == code
     os.close(main)
     assert len(cli.json("experiment", "list")) == left
 

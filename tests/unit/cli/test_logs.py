@@ -65,7 +65,7 @@ def test_following_prints_what_was_there_then_what_comes_then_ends(cli, until) -
     assert process.stdout is not None
     assert process.stdout.readline() == "before\n"
     (cli.cwd / "go").write_text("")
-    out, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=60)
     assert (out, said, process.returncode) == ("after\nend\n", "", 0)
     assert cli("experiment", "logs", "-f", id).stdout == "before\nafter\nend\n"  # ended: it does not hang
 
@@ -81,7 +81,7 @@ def test_following_goes_on_when_the_controller_is_killed(cli, until) -> None:
     assert process.stdout.readline() == "a | a1\n"
     cli.kill_controllers()
     (cli.cwd / "go").write_text("")
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=60)
     assert out == "a | a2\nb | b\n"
 
 

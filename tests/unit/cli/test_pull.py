@@ -34,7 +34,7 @@ def test_paths_are_printed_and_what_happened_is_told(cli) -> None:
 def test_names_that_are_no_text_and_json(cli) -> None:
     output = launch(cli)
     words = [sys.executable, "-m", "runyard", "experiment", "pull", "exp", "task", "n*"]
-    done = subprocess.run(words, env=cli.env, cwd=cli.cwd, stdout=subprocess.PIPE, check=True, timeout=30)
+    done = subprocess.run(words, env=cli.env, cwd=cli.cwd, stdout=subprocess.PIPE, check=True, timeout=60)
     assert done.stdout == os.fsencode(output) + b"/n\xff\n1\n"
     seen = cli.json("experiment", "pull", "exp", "task", "--into", "here")
     assert seen == {

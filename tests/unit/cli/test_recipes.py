@@ -108,7 +108,7 @@ def project(cli: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
         cli.env.pop(name, None)
     me = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
     for words in (["init", "-q"], ["add", "-A"], [*me, "commit", "-qm", "first"]):
-        subprocess.run(["git", *words], cwd=folder, check=True, timeout=20)
+        subprocess.run(["git", *words], cwd=folder, check=True, timeout=60)
     return folder
 
 
@@ -333,7 +333,7 @@ def test_ctrl_c_cancels(cli: Any, project: Path) -> None:
     process = cli.start("run", "recipes/pretrain.py", "--run", "laptop")
     assert process.stdout.readline() == "train.yaml []\n"
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert cli.states("nano3/pretrain") == {"pretrain": "CANCELLED"}
 

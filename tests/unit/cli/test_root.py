@@ -102,7 +102,7 @@ def test_a_reader_that_leaves_is_no_error(cli) -> None:
     os.close(reader)
     process = cli.start("experiment", "list", "--all", stdout=writer)
     os.close(writer)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 141
     assert said == ""
 

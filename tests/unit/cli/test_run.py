@@ -52,7 +52,7 @@ def test_bytes_that_are_no_text_survive_the_way_to_the_program(cli) -> None:
     show = "import os, sys; print(os.fsencode(sys.argv[1]).hex())"
     done = subprocess.run(
         [sys.executable, "-m", "runyard", "run", "-q", "--", "python", "-c", show, word],
-        env=cli.env, cwd=cli.cwd, capture_output=True, timeout=30, check=True,
+        env=cli.env, cwd=cli.cwd, capture_output=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stdout.decode().strip() == word.hex()
 
@@ -163,7 +163,7 @@ def test_ctrl_c_without_a_terminal_cancels_and_gives_130(cli, until) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert cli.states("long") == {"long": "CANCELLED"}
 
@@ -171,7 +171,8 @@ def test_ctrl_c_without_a_terminal_cancels_and_gives_130(cli, until) -> None:
 def test_ctrl_c_on_a_terminal_asks_and_can_detach(cli, until) -> None:
     main, other = pty.openpty()
     terminal = {"stdin": other, "stdout": other, "stderr": other, "start_new_session": True}
-    process = cli.start("run", "--name", "kept", "--", "sh", "-c", "echo up; sleep 1; echo end", **terminal)
+    body = "echo up; while ! test -e go; do sleep 0.05; done; echo end"
+    process = cli.start("run", "--name", "kept", "--", "sh", "-c", body, **terminal)
     os.close(other)
     seen = b""
     while b"up" not in seen:
@@ -180,18 +181,21 @@ def test_ctrl_c_on_a_terminal_asks_and_can_detach(cli, until) -> None:
     while b"etach" not in seen:
         seen += os.read(main, 1000)
     os.write(main, b"d\n")
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=60) == 0
     os.close(main)
+    (cli.cwd / "go").touch()
     cli("experiment", "wait", "kept")
     assert cli("experiment", "logs", "kept").stdout == "up\nend\n"
 
 
 def test_a_reader_that_leaves_does_not_end_the_job(cli) -> None:
-    process = cli.start("run", "--name", "talker", "--", "sh", "-c", "echo a; sleep 0.5; echo b; sleep 0.2; echo c")
+    body = "echo a; while ! test -e go; do sleep 0.05; done; echo b; sleep 0.2; echo c"
+    process = cli.start("run", "--name", "talker", "--", "sh", "-c", body)
     assert process.stdout is not None
     assert process.stdout.readline() == "a\n"
     process.stdout.close()
-    assert process.wait(timeout=30) == 141
+    (cli.cwd / "go").touch()
+    assert process.wait(timeout=60) == 141
     assert process.stderr is not None
     said = process.stderr.read()
     assert "goes on" in said
@@ -202,7 +206,7 @@ def test_a_reader_that_leaves_does_not_end_the_job(cli) -> None:
 
 def test_two_at_once_get_ids_of_their_own(cli) -> None:
     both = [cli.start("run", "-q", "--name", "twin", "--", "true") for _ in range(4)]
-    assert [p.wait(timeout=30) for p in both] == [0] * 4
+    assert [p.wait(timeout=60) for p in both] == [0] * 4
     assert len({row["id"] for row in cli.json("experiment", "list")}) == 4
 
 

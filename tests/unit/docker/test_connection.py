@@ -130,7 +130,7 @@ class Answers(BaseHTTPRequestHandler):
             self.say({"message": "Container c is not running"}, 409)
             return
         command = [word.replace(EXPERIMENT_DIR, str(self.server.volume)) for word in self.server.command]
-        done = subprocess.run(command, capture_output=True, check=False, timeout=20)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
         self.send_response(200)
         self.end_headers()
         data = b"".join(struct.pack(">BxxxL", n, len(d)) + d for n, d in ((1, done.stdout), (2, done.stderr)) if d)
@@ -194,7 +194,7 @@ def fake() -> Iterator[Fake]:
         yield server
         server.over.set()
         server.shutdown()
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.fixture
@@ -443,4 +443,4 @@ def test_nobody_waits_for_events_of_an_engine_that_is_away(tmp_path: Path) -> No
             backend.observe([Handle("docker", cluster, "job|1", str(tmp_path))])
         assert backend.wakeups() == []
         listener.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
+        thread.join(60)

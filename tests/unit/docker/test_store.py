@@ -24,7 +24,7 @@ class Store:
         script = script.replace(CACHE_DIR, str(self.folder))
         env = os.environ | {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
         done = subprocess.run(
-            ["sh", "-c", script, "sh", *args], capture_output=True, text=True, timeout=20, check=False, env=env
+            ["sh", "-c", script, "sh", *args], capture_output=True, text=True, timeout=60, check=False, env=env
         )
         return done.returncode, done.stdout.split()
 

@@ -90,4 +90,4 @@ def test_it_stops_when_another_has_taken_over(harness: Harness) -> None:
     assert harness.until_ended(id) == {"task-0": JobState.SUCCEEDED}
     for backend in driver.ledger.backends.values():
         for running in backend._running.values():  # type: ignore[attr-defined]
-            running.child.wait(timeout=10)
+            running.child.wait(timeout=60)

@@ -269,9 +269,10 @@ def test_a_damaged_call_is_explained(project):
 def test_exit_handlers_and_threads_behave_like_a_script(project):
     project.write(
         mods="import atexit, threading, time\n"
-        "def late():\n    time.sleep(0.3)\n    print('thread')\n"
+        "said = threading.Event()\n"
+        "def late():\n    said.wait()\n    time.sleep(0.3)\n    print('thread')\n"
         "def train():\n    atexit.register(print, 'atexit')\n    threading.Thread(target=late).start()\n"
-        "    print('main')\n"
+        "    print('main')\n    said.set()\n"
     )
     write_call(project, {"$call": "mods:train"})
     assert project.run().stdout == "main\nthread\natexit\n"
@@ -286,7 +287,7 @@ def test_signals_end_the_process_as_usual(project):
         assert child.stdout is not None
         assert child.stdout.readline() == "up\n"
         child.send_signal(number)
-        child.communicate(timeout=20)
+        child.communicate(timeout=60)
         assert child.returncode == -number
 
 

