@@ -130,7 +130,10 @@ def launch(
         facts = {**facts, "code": code.facts(shipped)} if shipped else facts
         secrets = {value for planned in jobs for value in planned.secrets.values()}
         record.record(db, where, jobs, record.facts_of_launch(where, secrets, **facts), code.records(shipped))
-    except BaseException:
+    except BaseException as e:
+        if controller and record.was_recorded(db, id, e):
+            controller.forget()
+            raise
         if controller:
             controller.abandon()
         layout.discard(home, folder)

@@ -105,11 +105,17 @@ def record(
             facts=facts,
             jobs=[(p.job.id.name, p.job.to_json(), p.request.to_json(), secrets.get(p.job.id.name, "")) for p in jobs],
         )
-    except BaseException:
-        layout.discard(home, launch.folder)
-        forget_secrets(home, launch.id)
+    except BaseException as e:
+        if not was_recorded(db, launch.id, e):
+            layout.discard(home, launch.folder)
+            forget_secrets(home, launch.id)
         raise
     layout.publish(home, launch.folder)
+
+
+def was_recorded(db: Database, id: str, error: BaseException) -> bool:
+    """Say whether what stopped a launch came too late: an interrupt during the commit is heard when that is done."""
+    return not isinstance(error, Exception) and records.exists(db, id)
 
 
 def write_draft(launch: Launch, jobs: Sequence[PlannedJob], facts: Mapping[str, Any]) -> Path:
