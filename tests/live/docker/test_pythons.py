@@ -63,7 +63,7 @@ def in_a_notebook(work: Path, image: str) -> str:
         text=True,
         cwd=work,
         env=dict(os.environ),
-        timeout=60,
+        timeout=180,
         check=True,
         stdout=subprocess.PIPE,
     )

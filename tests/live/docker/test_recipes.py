@@ -37,10 +37,10 @@ def test_a_recipe_in_a_container(
     (work / "train.py").write_text(TRAIN)
     (work / "config/default.yaml").write_text("iters: 10\n")
     (work / "env.toml").write_text('[box]\nexecutor = "docker"\n')
-    subprocess.run(["git", "init", "-q"], cwd=work, check=True, timeout=20)
+    subprocess.run(["git", "init", "-q"], cwd=work, check=True, timeout=60)
     done = subprocess.run(
         [sys.executable, "-m", "runyard", "run", "train.py", "iters=5", "run.network=none", *words],
-        cwd=work, capture_output=True, text=True, timeout=100, check=False, stdin=subprocess.DEVNULL,
+        cwd=work, capture_output=True, text=True, timeout=200, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 3, done.stdout + done.stderr
     assert done.stdout == "True --config ['iters:', '5']\n"
