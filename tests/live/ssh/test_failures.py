@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from processes import free_ports, until
 from runyard.errors import AuthError, HostKeyError, TunnelError
 from runyard.tunnels import Interrupted, SSHTunnel, TimedOut, connection, shells
-from ssh_servers import Proxy, Server, User, command_of, descendants, free_port, running, until
+from ssh_servers import Proxy, Server, User, command_of, descendants, parent_of, running
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +90,7 @@ def test_a_wrong_user(server: Server) -> None:
 
 def test_nobody_listens(server: Server) -> None:
     with pytest.raises(TunnelError, match=r"cannot be reached\n.*Connection refused") as caught:
-        server.tunnel(port=free_port()).connect()
+        server.tunnel(port=free_ports(1)[0]).connect()
     assert "nothing listens there" in caught.value.hint
 
 
@@ -329,7 +330,7 @@ def test_an_unfinished_stream_gives_the_session_up(server: Server) -> None:
         shell(b"cat", stop())
     assert shell(b"echo fine").stdout == "fine\n"
     assert (shell.opened, server.logins) == (3, 1)
-    assert not [p for p in descendants(os.getpid()) if p not in before and not running(p)], "no zombie"
+    assert not [p for p in descendants(os.getpid()) if parent_of(p) == os.getpid() and not running(p)], "no zombie"
 
 
 def test_a_person_is_asked_once(start: Callable[..., Server], user: User, control: Path) -> None:

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from processes import until
 from runyard.errors import TunnelError
 from runyard.tunnels import CommandFailed
-from ssh_servers import Server, User, command_of, running, until
+from ssh_servers import Server, User, command_of, running
 
 
 def test_a_script_answers(server: Server, user: User) -> None:
