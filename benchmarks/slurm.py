@@ -178,7 +178,7 @@ class Client:
 
     def leave(self) -> None:
         """Leave nothing running: no controller, no connection, no job."""
-        ssh_servers.end(*self.processes(DRIVER))
+        ssh_servers.end(lambda: self.processes(DRIVER))
         self.disconnect()
         if jobs := self.cluster.command("squeue", "-h", "-o", "%A").stdout.split():
             self.cluster.command("scancel", *sorted(set(jobs)), check=False)
@@ -186,7 +186,7 @@ class Client:
     def close(self) -> None:
         """Remove it all."""
         self.leave()
-        ssh_servers.end(*self.processes())
+        ssh_servers.end(self.processes)
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self.job_dir, ignore_errors=True)
 
@@ -329,7 +329,7 @@ class Bench:
             taken, sessions = {"news": [], "none": []}, 0
             for _ in range(self.repeats):
                 for kind in taken:
-                    ssh_servers.end(*client.processes(DRIVER))
+                    ssh_servers.end(lambda: client.processes(DRIVER))
                     client.disconnect()
                     if kind == "news":
                         self._forget_states(client)
@@ -397,7 +397,7 @@ class Bench:
         with self.client() as client:
             command = client.tasks(1000, run="submitted", ssh=True)
             client.wall(command)
-            ssh_servers.end(*client.processes(DRIVER))
+            ssh_servers.end(lambda: client.processes(DRIVER))
             ask = [OURS, SCRIPTS / "slurm_observe.py", command[-1], client.experiment()]
             raw = statistics.median(client.wall(self.ssh(client, "squeue --me -r"))[0] for _ in range(self.repeats))
             for what in ("that wait", "that have left results"):

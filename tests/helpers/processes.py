@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -39,6 +41,18 @@ def remove(folder: Path) -> None:
         return not folder.exists()
 
     until(gone, f"the end of {folder}")
+
+
+def free_ports(count: int) -> list[int]:
+    """Choose free ports below those that the system gives to clients: none is taken while a server is down."""
+    found: list[int] = []
+    for port in random.sample(range(16000, 32000), 1000):
+        with socket.socket() as s, suppress(OSError):
+            s.bind(("0.0.0.0", port))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

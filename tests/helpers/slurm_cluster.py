@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import os
 import pwd
-import random
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import processes
+from processes import until
 
 PLUGIN = Path(__file__).with_name("slurm_stub_pyxis.c")
 HEADER = Path("/usr/include/slurm/spank.h")
@@ -68,12 +67,15 @@ signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
 for number in (signal.SIGCHLD, signal.SIGINT):
     signal.signal(number, lambda *_: None)
 nothing = [(os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0)]
-daemon = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=nothing, setsigdef=[signal.SIGPIPE])
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until there is somebody to pass it on to
+given = {"file_actions": nothing, "setsigdef": [signal.SIGPIPE], "setsigmask": []}
+daemon = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, **given)
 signal.signal(signal.SIGTERM, lambda *_: os.kill(daemon, signal.SIGTERM))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 while 0 not in select.select([0, woken], [], [])[0]:
     if signal.SIGINT in os.read(woken, 4096) or reap():
         break
-deadline = time.monotonic() + 10
+deadline = time.monotonic() + 30
 while (pids := below()) and time.monotonic() < deadline:
     for pid in pids:
         try:
@@ -106,29 +108,9 @@ def _plain() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(SETTINGS)}
 
 
-def until(holds: Callable[[], object], what: str, seconds: float = 20.0) -> None:
-    """Wait until something holds, for a limited time."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.02)
-
-
 def _listens(port: int) -> bool:
     with socket.socket() as s:
         return s.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_ports(count: int) -> list[int]:
-    """Choose free ports below those that the system gives to clients, so that none is taken while a daemon is down."""
-    found: list[int] = []
-    for port in random.sample(range(16000, 32000), 1000):
-        with socket.socket() as s, suppress(OSError):
-            s.bind(("0.0.0.0", port))
-            found.append(port)
-        if len(found) == count:
-            break
-    return found
 
 
 @dataclass
@@ -160,7 +142,7 @@ class Cluster:
         return {"SLURM_CONF": str(self.folder / "impatient.conf")}
 
     def command(
-        self, *argv: str, check: bool = True, timeout: float = 30, input: str = ""
+        self, *argv: str, check: bool = True, timeout: float = 100, input: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a client in the cluster's folder."""
         done = subprocess.run(
@@ -184,7 +166,7 @@ class Cluster:
         daemon = self._daemons["slurmctld"]
         daemon.terminate()
         with suppress(subprocess.TimeoutExpired):
-            daemon.wait(10)
+            daemon.wait(60)  # killed, it may forget a job
         self._end("slurmctld")
 
     def start_controller(self) -> None:
@@ -250,7 +232,7 @@ class Cluster:
     def _end(self, name: str) -> None:
         with self._daemons.pop(name) as daemon:
             daemon.send_signal(signal.SIGINT)
-            daemon.wait(20)
+            daemon.wait(60)
 
     def _pid(self, name: str) -> int:
         return int((self.folder / "run" / f"{name}.pid").read_text())
@@ -280,7 +262,7 @@ class Cluster:
             return len(states) == len(names) and set(states) <= set(wanted)
 
         # A job on several nodes, of which one was killed, takes long to end on the others.
-        until(usable, f"{', '.join(names)} can be used", 60)
+        until(usable, f"{', '.join(names)} can be used", 120)
 
 
 def start(
@@ -299,7 +281,7 @@ def start(
         folder,
         names,
         accounting,
-        ports=dict(zip(daemons, _free_ports(len(daemons)), strict=True)),
+        ports=dict(zip(daemons, processes.free_ports(len(daemons)), strict=True)),
         settings={"MaxArraySize": str(max_array_size), **(settings or {})},
         own_hostnames=_may_unshare(),
     )

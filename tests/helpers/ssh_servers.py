@@ -34,13 +34,6 @@ def missing() -> str:
     return "" if SSHD else "there is no sshd (Debian: apt-get install openssh-server)"
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 def descendants(pid: int) -> list[int]:
     """Return the processes below one, nearest first."""
     children: dict[int, list[int]] = {}
@@ -57,12 +50,16 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def end(*pids: int) -> None:
-    """Kill processes and wait until they are gone."""
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    until(lambda: not any(running(pid) for pid in pids), "processes end")
+def end(find: Callable[[], list[int]]) -> None:
+    """Kill processes, those too that they start meanwhile, and wait until they are gone."""
+
+    def gone() -> bool:
+        pids = [pid for pid in find() if running(pid)]
+        for pid in pids:
+            processes.kill(pid)
+        return not pids
+
+    processes.until(gone, "processes end")
 
 
 def running(pid: int) -> bool:
@@ -73,12 +70,12 @@ def running(pid: int) -> bool:
         return False
 
 
-def until(holds: Callable[[], Any], what: str, seconds: float = 20.0) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.01)
+def parent_of(pid: int) -> int:
+    """Return the parent of a process, or 0 when the process is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def command_of(pid: int) -> str:
@@ -94,11 +91,17 @@ def end_connections(folder: Path) -> list[Path]:
     for shell in list(shells._shells.values()):
         shell.close()
     shells._shells.clear()
-    left = [p for p in folder.rglob("*") if p.is_socket() and "." not in p.name]  # others are of forwarded ports
+    sockets = [p for p in folder.rglob("*") if p.is_socket() and "." not in p.name]  # others are of forwarded ports
+    # That of a connection that ends, because the server is gone, is still there for a moment, and does not answer.
+    left = [p for p in sockets if not _ask(p, "check")]
     for path in left:
-        run_ssh(["-F", "/dev/null", "-S", str(path), "-O", "exit", "--", "x"])
+        _ask(path, "exit")
     processes.remove(folder)  # ssh removes its socket after it has answered
     return left
+
+
+def _ask(path: Path, what: str) -> int:
+    return run_ssh(["-F", "/dev/null", "-S", str(path), "-O", what, "--", "x"]).returncode
 
 
 class User:
@@ -141,18 +144,18 @@ class User:
 
     def reset(self) -> None:
         """Undo what a test changed."""
-        end(*self.processes())
+        end(self.processes)
         subprocess.run(["usermod", "-s", "/bin/bash", "-p", "*", self.name], check=True)
         self.authorize()
         for path in self.home.iterdir():
             if path.name not in self._usual:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                processes.remove(path) if path.is_dir() else path.unlink(missing_ok=True)
         for name in (".bashrc", ".profile", ".bash_profile"):
             (self.home / name).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the account."""
-        end(*self.processes())
+        end(self.processes)
         subprocess.run(["userdel", self.name], check=True)
 
 
@@ -163,7 +166,7 @@ class Server:
         self.user = user
         self.folder = folder
         folder.mkdir()
-        self.port = free_port()
+        (self.port,) = processes.free_ports(1)
         self.host_key = folder / "hostkey"
         self.log = folder / "log"
         self.known_hosts = folder / "known_hosts"
@@ -198,16 +201,14 @@ class Server:
             with socket.socket() as s:
                 return s.connect_ex(("127.0.0.1", self.port)) == 0
 
-        until(listens, "sshd listens")
+        processes.until(listens, "sshd listens")
 
     def stop(self) -> None:
         """End it with every connection it serves."""
-        pids = [self.process.pid, *descendants(self.process.pid)]
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
-        end(*pids)
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGSTOP)  # no further connection comes while these are ended
+            end(lambda: descendants(self.process.pid))
+            processes.end(self.process)
 
     def know(self, port: int) -> None:
         """Write ``known_hosts`` for this server, reached through a port."""
@@ -311,16 +312,15 @@ class Proxy:
 
     def cut(self) -> None:
         """Break all connections, as a lost network does, at once."""
-        for pair in self._pairs:
-            for s in pair:
+        while self._pairs:  # one at a time: another may come meanwhile
+            for s in self._pairs.pop():
                 with suppress(OSError):
                     s.shutdown(socket.SHUT_RDWR)
                 s.close()
-        self._pairs.clear()
 
     def half_close(self) -> None:
         """Let the client see the end of what the server says, and say nothing to the server."""
-        for client, _ in self._pairs:
+        for client, _ in list(self._pairs):
             with suppress(OSError):
                 client.shutdown(socket.SHUT_WR)
 
@@ -328,6 +328,7 @@ class Proxy:
         """End it."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._threads[0].join(10)  # nothing comes any more
         self.cut()
         for thread in self._threads:
             thread.join(10)

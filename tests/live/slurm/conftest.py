@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,4 +93,4 @@ def over_ssh(cluster: Cluster, login: Server, control: None) -> Iterator[SSHTunn
     """A tunnel to the login node of the cluster without accounting."""
     job_dir = login.user.home / "runs"
     yield login.tunnel(pre_command=f"export SLURM_CONF={cluster.conf}", job_dir=str(job_dir))
-    shutil.rmtree(job_dir, ignore_errors=True)
+    processes.remove(job_dir)

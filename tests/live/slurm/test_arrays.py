@@ -67,7 +67,7 @@ def test_large_sweeps_are_cut_to_the_largest_array(tmp_path: Path, cluster: Clus
         exp.add(run.Script(inline="true"), name=f"t{i}")
     exp.run(detach=True)
     try:
-        processes.until(lambda: len(handles(tmp_path, exp.id)) == 1100, "their submission")
+        processes.until(lambda: len(handles(tmp_path, exp.id)) == 1100, "their submission", 200)
         exp.cancel("t7")
         queue = cluster.command("squeue", "-h", "-r", "-t", "PENDING", "-o", "%F").stdout.split()
         assert len(queue) == 1099

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from slurm_cluster import Cluster, until
+from processes import until
+from slurm_cluster import Cluster
 
 
 def submit(cluster: Cluster, *argv: str) -> str:
@@ -20,8 +21,8 @@ def state(cluster: Cluster, job: str) -> str:
     return cluster.command("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").stdout.strip()
 
 
-def becomes(cluster: Cluster, job: str, *wanted: str, seconds: float = 20) -> None:
-    until(lambda: state(cluster, job) in wanted, f"job {job} is {' or '.join(wanted)}", seconds)
+def becomes(cluster: Cluster, job: str, *wanted: str) -> None:
+    until(lambda: state(cluster, job) in wanted, f"job {job} is {' or '.join(wanted)}")
 
 
 def test_a_job_on_two_nodes(cluster: Cluster, tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
@@ -51,7 +49,7 @@ def test_a_graph_goes_on_with_nobody_there(tmp_path: Path, cluster: Cluster) -> 
         "all are submitted",
     )
     for pid in processes.controllers(tmp_path):
-        os.kill(pid, signal.SIGKILL)
+        processes.kill(pid)
     (tmp_path / "go").touch()
     processes.until(lambda: lines(tmp_path) == ["first", "second", "third"], "the end of the graph")
     results = run.Experiment.from_id(exp.id, base_dir=tmp_path).wait()

@@ -53,7 +53,7 @@ case " $* " in *" --test-only "*) exec {sbatch} "$@" ;; esac
 if [ -n "$TRIAL_FAULT" ] && mkdir "$TRIAL_ONCE" 2>/dev/null; then
   case $TRIAL_FAULT in
     lost) {sbatch} "$@" > /dev/null 2>&1 ;;
-    late) (setsid sh -c 'sleep "$0"; exec {sbatch} "$@"' "$TRIAL_SECONDS" "$@" > /dev/null 2>&1 < /dev/null &) ;;
+    late) (setsid sh -c 'sleep "$0"; {sbatch} "$@"; : {late}' "$TRIAL_SECONDS" "$@" > /dev/null 2>&1 < /dev/null &) ;;
   esac
   echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2
   exit 1
@@ -121,6 +121,11 @@ def plan(folder: Path, clusters: list[Cluster], count: int) -> list[Trial]:
     return trials
 
 
+def late(folder: Path) -> str:
+    """Return the words by which a late submission is known among all processes, of whatever tests."""
+    return f"late in {folder}"
+
+
 class Trials:
     """Runs trials; each may use the login node through a proxy of its own."""
 
@@ -130,7 +135,7 @@ class Trials:
         self.script.write_text(GRAPH)
         shim = folder / "bin" / "sbatch"
         shim.parent.mkdir()
-        shim.write_text(SHIM.format(sbatch=shutil.which("sbatch")))
+        shim.write_text(SHIM.format(sbatch=shutil.which("sbatch"), late=late(folder)))
         shim.chmod(0o755)
         self.life = 1.0
 
@@ -204,18 +209,18 @@ def test_every_task_runs_once(
         outcomes = list(pool.map(trials.run, all_of_them))
     for home in {t.home for t in all_of_them}:
         processes.until(lambda home=home: not processes.controllers(home), "the end of all controllers", SECONDS)
-    until_idle([cluster, accounting_cluster])
+    until_idle(folder, [cluster, accounting_cluster])
     for trial in all_of_them:
         trials.check(trial)
     print({what: outcomes.count(what) for what in set(outcomes)}, f"{time.monotonic() - began:.0f} s")
     assert outcomes.count("recorded") >= TRIALS * 0.6
 
 
-def until_idle(clusters: list[Cluster]) -> None:
+def until_idle(folder: Path, clusters: list[Cluster]) -> None:
     """Wait until late submissions have come and gone."""
 
     def idle() -> bool:
-        late = subprocess.run(["pgrep", "-f", "exec .*/sbatch"], capture_output=True).returncode == 0
-        return not late and not any(c.command("squeue", "-h").stdout.strip() for c in clusters)
+        waiting = subprocess.run(["pgrep", "-f", late(folder)], capture_output=True).returncode == 0
+        return not waiting and not any(c.command("squeue", "-h").stdout.strip() for c in clusters)
 
     processes.until(idle, "the end of all jobs", SECONDS)

@@ -47,7 +47,7 @@ def test_a_shell_in_the_terminal(cluster: Cluster) -> None:
             if not data:
                 break
             said += data
-        assert process.wait(30) == 7, said
+        assert process.wait(60) == 7, said
         assert b"-42" in said
     finally:
         process.kill()

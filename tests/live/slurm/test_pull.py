@@ -52,7 +52,7 @@ class Launched:
     def until_it_wrote(self) -> None:
         """Wait until all that it writes first is there."""
         deadline = time.monotonic() + SECONDS
-        while sum(p.parent.name == "names" for p in self.pull()[0]) < len(HOSTILE):
+        while sum(p.parent.name == "names" and p.stat().st_size == 1 for p in self.pull()[0]) < len(HOSTILE):
             assert time.monotonic() < deadline
             time.sleep(0.1)
 

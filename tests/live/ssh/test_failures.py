@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from processes import free_ports, until
 from runyard.errors import AuthError, HostKeyError, TunnelError
 from runyard.tunnels import Interrupted, SSHTunnel, TimedOut, connection, shells
-from ssh_servers import Proxy, Server, User, command_of, descendants, free_port, running, until
+from ssh_servers import Proxy, Server, User, command_of, descendants, parent_of, running
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def prompt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No test takes long."""
     begun = time.monotonic()
     yield
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 50
 
 
 def test_an_unknown_host_key(server: Server) -> None:
@@ -89,7 +90,7 @@ def test_a_wrong_user(server: Server) -> None:
 
 def test_nobody_listens(server: Server) -> None:
     with pytest.raises(TunnelError, match=r"cannot be reached\n.*Connection refused") as caught:
-        server.tunnel(port=free_port()).connect()
+        server.tunnel(port=free_ports(1)[0]).connect()
     assert "nothing listens there" in caught.value.hint
 
 
@@ -123,15 +124,15 @@ def test_startup_files_that_wait_for_ever(
     server: Server, user: User, control: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user.write(".bashrc", "echo 'password for the vault:' >&2; sleep 1000\n")
-    monkeypatch.setattr(connection, "GREETING_LIMIT", 0.5)
-    with pytest.raises(TunnelError, match=r"did not answer within 0.5 s\npassword for the vault") as caught:
+    monkeypatch.setattr(connection, "GREETING_LIMIT", 5.0)
+    with pytest.raises(TunnelError, match=r"did not answer within 5 s\npassword for the vault") as caught:
         server.tunnel().connect()
     assert "startup files" in caught.value.hint
 
 
 def test_a_full_login_node_is_asked_again(start: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
     server = start("MaxStartups 1:100:1")
-    until(lambda: server.count("Connection closed by"), "the one that tried the port is gone")
+    until(lambda: server.count("Connection from "), "the one that tried the port is seen")
     until(lambda: not server.connections(), "the one that tried the port is gone")
     with socket.create_connection(("127.0.0.1", server.port)) as busy:
         assert busy.recv(4) == b"SSH-"
@@ -166,13 +167,13 @@ def test_lost_while_a_script_runs(server: Server, proxy: Proxy, user: User, how:
     tunnel = server.tunnel(port=proxy.port)
     shell = tunnel.shell()
     effects = user.write("effects", "")
-    script = b"echo x >>effects; until [ -e go ]; do sleep 0.05; done; cat effects"
+    script = b"echo x >>effects; echo begun; until [ -e go ]; do sleep 0.05; done; cat effects"
 
     def lose(_: bytes) -> None:
         getattr(proxy, how)()
 
     with pytest.raises(Interrupted, match="the connection was lost while a script ran") as caught:
-        shell.raw(b"echo begun; " + script, sink=lose)
+        shell.raw(script, sink=lose)
     assert caught.value.ambiguous
     assert effects.read_text() == "x\n", "nothing was sent again"
     user.write("go", "")
@@ -220,7 +221,7 @@ def test_a_frozen_server_is_a_timeout(server: Server, monkeypatch: pytest.Monkey
     shell = server.tunnel().shell()
     shell(b":")
     monkeypatch.setattr("runyard.tunnels.session._GRACE", 0.2)
-    monkeypatch.setattr(connection, "GREETING_LIMIT", 1.0)
+    monkeypatch.setattr(connection, "GREETING_LIMIT", 4.0)  # for the frozen one, and for the one that takes its place
     frozen = server.connections()
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
@@ -241,7 +242,7 @@ def test_an_idle_connection_is_tried_before_something_is_changed(
     shell(b":")
     monkeypatch.setattr(shells, "IDLE", 0.0)
     monkeypatch.setattr(shells, "PING", 0.3)
-    monkeypatch.setattr(connection, "GREETING_LIMIT", 1.0)
+    monkeypatch.setattr(connection, "GREETING_LIMIT", 4.0)  # for the frozen one, and for the one that takes its place
     frozen = server.connections()
     for pid in frozen:
         os.kill(pid, signal.SIGSTOP)
@@ -255,23 +256,26 @@ def test_an_idle_connection_is_tried_before_something_is_changed(
 
 def test_a_read_that_takes_too_long_ends_there_too(server: Server, user: User) -> None:
     shell = server.tunnel().shell()
+    shell(b":")
     begun = time.monotonic()
     with pytest.raises(TimedOut, match=r"within 0.3 s, and was ended there") as caught:
         shell(b"sleep 1234 & sleep 1234", repeat=True, timeout=0.3)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 8, "this side gives up after 8 s"
     assert not caught.value.ambiguous
     until(lambda: not sleeping(user, "1234"), "the remote side ends")
-    assert shell(b"exit 124", repeat=True, timeout=5).code == 124
+    assert shell(b"exit 124", repeat=True, timeout=60).code == 124
     assert server.sessions == 1
 
 
 def test_a_change_that_takes_too_long_goes_on_there(start: Callable[..., Server], user: User) -> None:
     server = start("MaxSessions 1")
     shell = server.tunnel().shell()
-    with pytest.raises(TimedOut, match=r"within 0.2 s\n") as caught:
-        shell(b"sleep 2345; echo x >done", timeout=0.2)
+    shell(b":")
+    with pytest.raises(TimedOut, match=r"within 3 s\n") as caught:
+        shell(b"echo begun >begun; sleep 2345; echo x >done", timeout=3)
     assert caught.value.ambiguous
-    assert sleeping(user, "2345")
+    until(lambda: (user.home / "begun").exists(), "the script has begun")
+    until(lambda: sleeping(user, "2345"), "it goes on")
     assert shell(b"echo next").stdout == "next\n", "though its session is still counted there"
     assert server.logins == 2
 
@@ -302,7 +306,7 @@ except KeyboardInterrupt:
         assert process.stdout.readline() == "up\n"
         until(lambda: sleeping(server.user, "3456"), "the script runs")
         os.killpg(process.pid, signal.SIGINT)
-        assert process.communicate(timeout=10)[0] == "fine\n 2\n"
+        assert process.communicate(timeout=40)[0] == "fine\n 2\n"
         assert server.logins == 1
     finally:
         process.kill()
@@ -310,7 +314,6 @@ except KeyboardInterrupt:
 
 
 def test_an_unfinished_stream_gives_the_session_up(server: Server) -> None:
-    before = set(descendants(os.getpid()))
     shell = server.tunnel().shell()
 
     def use() -> None:
@@ -329,7 +332,7 @@ def test_an_unfinished_stream_gives_the_session_up(server: Server) -> None:
         shell(b"cat", stop())
     assert shell(b"echo fine").stdout == "fine\n"
     assert (shell.opened, server.logins) == (3, 1)
-    assert not [p for p in descendants(os.getpid()) if p not in before and not running(p)], "no zombie"
+    assert not [p for p in descendants(os.getpid()) if parent_of(p) == os.getpid() and not running(p)], "no zombie"
 
 
 def test_a_person_is_asked_once(start: Callable[..., Server], user: User, control: Path) -> None:
@@ -355,7 +358,7 @@ for word in ("one", "two"):
     assert server.logins == 1
 
 
-def at_a_terminal(command: list[str], answers: dict[str, str], seconds: float = 15.0) -> str:
+def at_a_terminal(command: list[str], answers: dict[str, str], seconds: float = 40.0) -> str:
     """Run a command as if typed at a terminal, answer its questions, and return what the terminal showed."""
     ours, theirs = pty.openpty()
     setsid = shutil.which("setsid") or "setsid"

@@ -15,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from processes import until
 from runyard.errors import TunnelError
 from runyard.tunnels import CommandFailed
-from ssh_servers import Server, User, command_of, running, until
+from ssh_servers import Server, User, command_of, running
 
 
 def test_a_script_answers(server: Server, user: User) -> None:
@@ -93,11 +94,12 @@ def test_noise_of_startup_files_is_dropped(server: Server, user: User) -> None:
     assert "Welcome" in tunnel.shell().session.noise.decode()  # type: ignore[union-attr]
 
 
-def test_what_a_background_program_prints_is_not_the_next_answer(server: Server) -> None:
+def test_what_a_background_program_prints_is_not_the_next_answer(server: Server, user: User) -> None:
     shell = server.tunnel().shell()
-    shell(b"(sleep 0.2; echo late; echo late >&2) &")
-    assert shell(b"sleep 0.1").stdout == ""
-    until(lambda: shell(b"ps -o args= | grep -c '[s]leep 0.2'").stdout == "0\n", "the program ends")
+    shell(b"(until [ -e go ]; do sleep 0.05; done; echo late; echo late >&2; : >said) &")
+    assert shell(b":").stdout == ""
+    user.write("go", "")  # while no script runs, in whose answer it would belong
+    until(lambda: (user.home / "said").exists(), "the program has spoken")
     assert shell(b"echo now") == (0, "now\n", "")
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from processes import until
 from runyard.errors import TunnelError
 from runyard.snapshots.push import Pusher
 from runyard.tunnels import transfer
-from ssh_servers import Proxy, Server, User, until
+from ssh_servers import Proxy, Server, User
 
 
 def digest(path: Path) -> str:

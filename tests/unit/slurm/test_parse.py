@@ -85,8 +85,8 @@ def test_recorded_jobs_are_judged_as_they_ended() -> None:
         "Last login: Sat Nov 21 10:00:00 2026 from 10.0.0.1",
         "%",
         "slurm_load_jobs error: Unable to contact slurm controller (connect failure)",
-        row("", "RUNNING", "0", "1", "", "", "x"),
-        row("12", "", "0", "1", "", "", "x"),
+        row("", "RUNNING", "0", "1", "", "", "x", "0"),
+        row("12", "", "0", "1", "", "", "x", "0"),
     ],
 )
 def test_noise_is_no_row(line: str) -> None:
@@ -96,9 +96,17 @@ def test_noise_is_no_row(line: str) -> None:
 
 @pytest.mark.parametrize("state", ["running", "WHAT_COMES_NEXT"])
 def test_unknown_words_are_kept(state: str) -> None:
-    seen = parse.queue_row(row("12", state, "x", "N/A", "None", "n1", "a"))
+    seen = parse.queue_row(row("12", state, "x", "N/A", "None", "n1", "a", "0"))
     assert seen is not None
     assert (seen.state, seen.restarts, seen.reason) == (state.upper(), 0, "")
+
+
+@pytest.mark.parametrize(("status", "code"), [("28928", 113), ("113", None), ("768", None), ("0", None), ("", None)])
+def test_a_second_claimant_is_known_by_its_exit_code(status: str, code: int | None) -> None:
+    """Also while the first has not yet said, or our file system not yet shown, that the attempt is its own."""
+    seen = parse.queue_row(row("12", "FAILED", "0", "5", "NonZeroExitCode", "n1", "a", status))
+    assert seen is not None
+    assert seen.exit_code == code
 
 
 @given(st.text(max_size=400))
@@ -116,7 +124,9 @@ NAMES = st.text(st.characters(exclude_characters="\n\0", exclude_categories=["Cs
 
 @given(NAMES)
 def test_a_name_may_hold_anything_but_a_line_feed(name: str) -> None:
-    text = "%queue\n" + row("7", "RUNNING", "0", "5", "None", "n1", name) + "\n" + row("8", *["PENDING"] * 6) + "\n"
+    text = (
+        "%queue\n" + row("7", "RUNNING", "0", "5", "None", "n1", name, "0") + "\n" + row("8", *["PENDING"] * 7) + "\n"
+    )
     queue = parse.view(text).queue
     assert set(queue) == {"7", "8"}
     assert queue["7"].name == name.strip()
@@ -170,7 +180,7 @@ def test_other_lines_of_sacct_are_left_out(line: str) -> None:
 
 def test_noise_around_an_answer_is_ignored() -> None:
     noise = "Welcome!\n12 jobs\n%unknown mark\n"
-    text = noise + "%queue\n" + row("7", "RUNNING", "0", "5", "None", "n1", "a") + "\n%files\n"
+    text = noise + "%queue\n" + row("7", "RUNNING", "0", "5", "None", "n1", "a", "0") + "\n%files\n"
     text += "%file 7|1|7|100|0|||0|/home/u/a|b\nlogout\n"
     view = parse.view(text)
     assert view.answered

@@ -23,8 +23,9 @@ QUEUE = (
     ("Reason", 64),
     ("NodeList", 200),
     ("Name", 320),
+    ("exit_code", 10),
 )
-"""Columns of ``squeue``, with their widths: every version of it can print these."""
+"""Columns of ``squeue``, with their widths: every version of it can print these. The last is as wait(2) has it."""
 ACCOUNTING = ("JobID", "State", "ExitCode", "Start", "End", "NodeList", "Reason", "JobName")
 """Columns of ``sacct``; the name comes last, because it may hold the separator."""
 LIMIT = 1 << 20

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from runyard.backends.base import LogChunk
 from runyard.backends.slurm.commands import ACCOUNTING, QUEUE
+from runyard.backends.wrapper import CLAIMED
 from runyard.errors import ConfigError
 from runyard.executors.duration import seconds
 from runyard.terminal import duration
@@ -126,7 +127,7 @@ def queue_row(line: str) -> Seen | None:
     for _, width in QUEUE:
         values.append(line[at : at + width].strip())
         at += width
-    job, state, restarts, start, reason, nodes, name = values
+    job, state, restarts, start, reason, nodes, name, status = values
     if not _is_job(job) or not state:
         return None
     return Seen(
@@ -137,6 +138,8 @@ def queue_row(line: str) -> Seen | None:
         _int(restarts),
         _time(start),
         nodes=nodes,
+        # Of others the wrapper tells more; a second claimant leaves nothing, and who claimed may not have said so yet.
+        exit_code=CLAIMED if _int(status) == CLAIMED << 8 else None,
     )
 
 
