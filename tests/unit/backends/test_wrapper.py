@@ -281,10 +281,10 @@ def test_signals_are_passed_on_to_a_group(job: Job) -> None:
     assert job.rc() == 5
 
 
-def test_a_member_that_ignores_the_stop_is_killed_in_the_end(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_that_ignores_the_stop_is_killed_in_the_end(job: Job) -> None:
     """With the code of the one that failed first."""
-    monkeypatch.setattr(wrapper, "GROUP_GRACE", 1)
-    job.write("trap '' TERM; while :; do sleep 0.1; done", "sleep 0.2; exit 6")
+    ignores = "trap '' TERM; : > ready; while :; do sleep 0.1; done"
+    job.write(ignores, "while [ ! -e ready ]; do sleep 0.1; done; exit 6", grace=1)
     assert job.run() == -9
     assert job.rc() == 6
 
