@@ -102,10 +102,13 @@ def control(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def sshd(_account: User, tmp_path: Path, control: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def sshd(
+    _account: User, tmp_path_factory: pytest.TempPathFactory, control: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Server]:
     """The engine's machine has an sshd, and ``ssh`` knows it as ``login``, as from ``~/.ssh/config``."""
-    server = Server(_account, tmp_path / "sshd")
-    programs = tmp_path / "programs"
+    folder = tmp_path_factory.mktemp("sshd")  # its log may grow at any time: nothing for a folder that is watched
+    server = Server(_account, folder / "sshd")
+    programs = folder / "programs"
     programs.mkdir()
     # OpenSSH finds the user's configuration by the account, not by HOME.
     (programs / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {server.config()} "$@"\n')
