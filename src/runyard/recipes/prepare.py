@@ -24,6 +24,7 @@ from runyard.task import Script, safe_name
 
 _PLACE = re.compile(r"(?<![\${])\{[A-Za-z_]\w*(?:\}|\Z)")
 _PLAIN = re.compile(r"\{(\{\w+\})\}")
+_FILLED = re.compile(rf"{_PLAIN.pattern}|\{{config\}}")
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def _task(recipe: Recipe, wanted: Wanted, args: Sequence[str], with_config: bool
 def _filled(word: str, script: str, config: str) -> str:
     if word == "{script}":
         return script
-    return _PLAIN.sub(r"\1", word) if _PLAIN.search(word) else word.replace("{config}", config)
+    return _FILLED.sub(lambda found: found[1] or config, word)
 
 
 def _words(recipe: Recipe, with_config: bool) -> list[str]:

@@ -34,6 +34,7 @@ def task(folder: Path, cmd: str) -> Script:
         ("awk '{print $1}' {config}", ["awk", "{print $1}", "CONFIG"]),
         ("awk {{print}} {config}", ["awk", "{print}", "CONFIG"]),
         ("tool {{script}} {{config}} {script}", ["tool", "{script}", "{config}", "SCRIPT"]),
+        ("tool --{{a}}={config} {{config}}", ["tool", "--{a}=CONFIG", "{config}"]),
         ("""tool '{"a": {"b": 1}}'""", ["tool", '{"a": {"b": 1}}']),
     ],
 )
